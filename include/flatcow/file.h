@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The seam between flatcow and the host's files. Everything the library does
+// to a file goes through these two classes, so that tests can record it, fail
+// it, or drop what was never synced.
+#ifndef FLATCOW_FILE_H_
+#define FLATCOW_FILE_H_
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "flatcow/extent.h"
+
+namespace flatcow {
+
+// Names a file whatever path led to it.
+struct FileId {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+
+  friend bool operator==(const FileId&, const FileId&) = default;
+  template <typename H>
+  friend H AbslHashValue(H h, const FileId& id) {
+    return H::combine(std::move(h), id.device, id.inode);
+  }
+};
+
+struct FileStat {
+  FileId id;
+  mode_t mode = 0;               // type and permission bits, as stat(2)
+  uid_t uid = 0;
+  gid_t gid = 0;
+  uint64_t size = 0;             // bytes; a block device's own size
+  uint64_t allocated_bytes = 0;  // what the file occupies on the host
+  int64_t mtime_ns = 0;          // since the epoch
+  int64_t ctime_ns = 0;
+};
+
+enum class Access { kReadOnly, kReadWrite };
+
+// An open file. All methods are thread-safe. Errors carry the errno of the
+// system call and name the file, the operation and the offset.
+class File {
+ public:
+  explicit File(std::string path) : path_(std::move(path)) {}
+  virtual ~File() = default;
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+
+  // Absolute, with all links resolved when the file was opened.
+  const std::string& path() const { return path_; }
+
+  virtual absl::StatusOr<FileStat> Stat() const = 0;
+
+  // Reads until `buffer` is full or the file ends.
+  // Return values: bytes read; less than buffer.size() only at the end.
+  virtual absl::StatusOr<size_t> Read(uint64_t offset,
+                                      absl::Span<uint8_t> buffer) const = 0;
+
+  // Writes all the pieces one behind the other, extending the file if needed.
+  // On failure any part of the range may have been written.
+  virtual absl::Status Write(uint64_t offset,
+                             absl::Span<const iovec> pieces) = 0;
+
+  // Returns when all writes that completed before are durable (fdatasync).
+  virtual absl::Status Sync() = 0;
+
+  // Sets the length; new bytes read as zero.
+  virtual absl::Status Truncate(uint64_t size) = 0;
+
+  // Reserves host space for the extent; never changes bytes, extends the file
+  // when the extent goes past its end. OK where the file system has no
+  // reservation.
+  virtual absl::Status Allocate(Extent extent) = 0;
+
+  // Zeroes exactly the extent, freeing host space where the file system can.
+  // Never changes the file's length. Precondition: extent within the file.
+  virtual absl::Status Zero(Extent extent) = 0;
+
+  // The first byte at or behind `offset` that is data (a hole).
+  // Return values: SeekData: the file's length when no data follows; SeekHole:
+  // the length when the rest is data. A file system that keeps no holes: all
+  // is data.
+  virtual absl::StatusOr<uint64_t> SeekData(uint64_t offset) const = 0;
+  virtual absl::StatusOr<uint64_t> SeekHole(uint64_t offset) const = 0;
+
+  // The same file, opened again (by descriptor, not by name).
+  virtual absl::StatusOr<std::unique_ptr<File>> Reopen(Access access) const = 0;
+
+  // Byte locks that belong to this open file (F_OFD_SETLK, always F_RDLCK).
+  // LockByte never conflicts with other read locks. IsByteLocked: does any
+  // other open file hold the byte. Errors: ENOLCK, EOPNOTSUPP or EINVAL where
+  // the file system has no locks.
+  virtual absl::Status LockByte(uint64_t offset) = 0;
+  virtual absl::Status UnlockByte(uint64_t offset) = 0;
+  virtual absl::StatusOr<bool> IsByteLocked(uint64_t offset) const = 0;
+
+ private:
+  const std::string path_;
+};
+
+// Opens files by name. Thread-safe.
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+
+  // Opens an existing regular file or block device; any other type fails with
+  // EACCES (and is never opened: a FIFO would hang). Links are followed.
+  virtual absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path,
+                                                     Access access) = 0;
+
+  // Makes a new empty file, open for reading and writing, with mode 0666 less
+  // the umask. Fails with EEXIST when the name is taken, a dangling link
+  // included.
+  virtual absl::StatusOr<std::unique_ptr<File>> Create(
+      const std::string& path) = 0;
+
+  virtual absl::Status Remove(const std::string& path) = 0;
+
+  // Attributes of the file that Open() would open, by the same rules.
+  virtual absl::StatusOr<FileStat> Stat(const std::string& path) = 0;
+};
+
+// The process's own files. Lives as long as the process.
+FileSystem& PosixFileSystem();
+
+}  // namespace flatcow
+
+#endif  // FLATCOW_FILE_H_

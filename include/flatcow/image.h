@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Opening a disk image with its backing chain.
+//
+//   auto image = flatcow::OpenImage(flatcow::PosixFileSystem(), "vm.qed",
+//                                   {.access = flatcow::Access::kReadWrite});
+//   if (!image.ok()) return image.status();
+//   (*image)->Write(0, bytes);
+//   (*image)->Flush();
+#ifndef FLATCOW_IMAGE_H_
+#define FLATCOW_IMAGE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "flatcow/block_device.h"
+#include "flatcow/file.h"
+
+namespace flatcow {
+
+class MetadataCache;
+
+// A cache of L2 tables and bitmap pages for all the images opened with it, at
+// most `limit_bytes` (rounded up to a few pages). Thread-safe.
+std::shared_ptr<MetadataCache> NewMetadataCache(size_t limit_bytes);
+
+struct OpenOptions {
+  Access access = Access::kReadOnly;
+  // raw, add-cow or qed. Empty: found by magic, raw when there is none.
+  std::string format;
+  // Takes QEMU's locks on every file of the chain. `share_writes` (qemu-img's
+  // -U) reads beside a writer; only with kReadOnly.
+  bool lock = true;
+  bool share_writes = false;
+  // Null: a cache of its own, of 16 MiB.
+  std::shared_ptr<MetadataCache> metadata_cache;
+};
+
+// A file that an image names.
+struct ImageLink {
+  std::string name;    // as recorded in the image; any bytes but NUL
+  std::string path;    // where that is: absolute, or relative to the caller
+  std::string format;  // as recorded; empty: to be found by magic
+
+  friend bool operator==(const ImageLink&, const ImageLink&) = default;
+};
+
+// What one image file says about itself; its backing file is not opened.
+struct ImageInfo {
+  std::string path;    // as given
+  std::string format;  // raw, add-cow, qed
+  uint64_t virtual_size = 0;  // bytes
+  uint32_t cluster_size = 0;  // bytes; 0 for raw
+  std::optional<ImageLink> backing;
+  std::optional<ImageLink> data_file;  // add-cow: the image file
+  bool needs_check = false;            // QED: NEED_CHECK is set
+  bool all_allocated = false;          // add-cow: ALL_ALLOCATED is set
+  uint64_t allocated_bytes = 0;        // on the host, its data file included
+};
+
+// Reads the header of an image that is already open. `file` is read, nothing
+// else is opened; the data file is asked for its size with Stat().
+// Errors: EINVAL damaged, ENOTSUP a feature or format not supported, ENOENT
+// the data file is missing.
+absl::StatusOr<ImageInfo> InspectImage(FileSystem& file_system,
+                                       const File& file,
+                                       const std::string& format = "");
+
+// The format whose magic the file begins with. Return values: a format's name;
+// "raw" when there is no magic.
+absl::StatusOr<std::string> ProbeFormat(const File& file);
+
+// An open virtual disk: an image and everything below it.
+class Image : public BlockDevice {
+ public:
+  // Files of the chain, the image first, each with its data file behind it.
+  virtual std::vector<std::string> ChainPaths() const = 0;
+
+  // What the image itself says.
+  virtual const ImageInfo& Info() const = 0;
+
+  // True once opened read-write or made writable.
+  virtual bool Writable() const = 0;
+
+  // Turns a read-only image into a writable one: takes the writer's locks on
+  // the same descriptors, then opens for writing. No effect when writable
+  // already; on failure the image stays as it was.
+  // Errors: EBUSY locked, EROFS the image can only be read, EACCES.
+  virtual absl::Status MakeWritable() = 0;
+
+  // True when Flush() has something to make durable.
+  virtual bool NeedsFlush() const = 0;
+
+  // What the data files of the chain occupy on the host, at most Size(); not 0
+  // unless every byte reads as zero.
+  virtual absl::StatusOr<uint64_t> AllocatedBytes() = 0;
+
+  // Things the user should know of although the image opened.
+  virtual const std::vector<std::string>& Warnings() const = 0;
+};
+
+// Opens an image and its whole chain. A read-only open changes nothing on
+// disk. The destructor flushes; call Flush() first to see its errors.
+// Errors: EINVAL damaged, ENOTSUP feature or format not supported, ENOENT a
+// file of the chain is missing, ELOOP a cycle or too long a chain, EACCES not
+// permitted, EBUSY locked, EROFS only reading is possible.
+absl::StatusOr<std::unique_ptr<Image>> OpenImage(FileSystem& file_system,
+                                                 const std::string& path,
+                                                 const OpenOptions& options);
+
+}  // namespace flatcow
+
+#endif  // FLATCOW_IMAGE_H_
