@@ -23,16 +23,22 @@
 #define FLATCOW_CONFINED_FILE_SYSTEM_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "flatcow/file.h"
 
 namespace flatcow {
+
+struct WalkRoot;
+class UniqueFd;
 
 class ConfinedFileSystem final : public FileSystem {
  public:
@@ -57,14 +63,22 @@ class ConfinedFileSystem final : public FileSystem {
   absl::StatusOr<FileStat> Stat(const std::string& path) override;
 
  private:
-  struct Root {
-    std::string path;
-    int descriptor;
-  };
+  explicit ConfinedFileSystem(std::vector<WalkRoot> roots);
 
-  explicit ConfinedFileSystem(std::vector<Root> roots);
+  absl::StatusOr<UniqueFd> Walk(absl::string_view path) const;
+  // EACCES unless `location` lies inside a root; `path` is what the message
+  // calls it. Both are resolved.
+  absl::Status CheckInside(absl::string_view location,
+                           absl::string_view path) const;
+  // The directory that `path` names an entry of, and that entry's name. The
+  // directory lies inside a root. `operation` is for messages.
+  absl::StatusOr<std::pair<UniqueFd, std::string>> Parent(
+      absl::string_view path, absl::string_view operation) const;
+  // The file that `path` leads to and its resolved path, inside a root.
+  absl::StatusOr<std::pair<UniqueFd, std::string>> Locate(
+      absl::string_view path) const;
 
-  const std::vector<Root> roots_;
+  const std::vector<WalkRoot> roots_;
   std::atomic<uint64_t> excluded_device_{0};
 };
 

@@ -39,13 +39,13 @@ struct OpenOptions {
   bool lock = true;
   bool share_writes = false;
   // Null: a cache of its own, of 16 MiB.
-  std::shared_ptr<MetadataCache> metadata_cache;
+  std::shared_ptr<MetadataCache> metadata_cache = nullptr;
 };
 
 // A file that an image names.
 struct ImageLink {
   std::string name;    // as recorded in the image; any bytes but NUL
-  std::string path;    // where that is: absolute, or relative to the caller
+  std::string path;    // where that is, from the directory of the image
   std::string format;  // as recorded; empty: to be found by magic
 
   friend bool operator==(const ImageLink&, const ImageLink&) = default;
@@ -53,7 +53,7 @@ struct ImageLink {
 
 // What one image file says about itself; its backing file is not opened.
 struct ImageInfo {
-  std::string path;    // as given
+  std::string path;    // absolute, links resolved
   std::string format;  // raw, add-cow, qed
   uint64_t virtual_size = 0;  // bytes
   uint32_t cluster_size = 0;  // bytes; 0 for raw

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The names below SOURCE, seen from a directory descriptor.
+//
+// Nothing here resolves a path of several components in one system call: each
+// directory is entered through an O_PATH descriptor whose device is looked at
+// first, so that neither a link nor a mount in the way can lead into the
+// daemon's own mount, where it would wait for itself.
+#ifndef FLATCOW_FUSE_SOURCE_TREE_H_
+#define FLATCOW_FUSE_SOURCE_TREE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "flatcow/file.h"
+
+namespace flatcow::daemon {
+
+class SourceTree {
+ public:
+  // A name and its own attributes: a link is not followed.
+  struct Entry {
+    std::string path;  // relative to the root; empty for the root itself
+    FileStat stat;
+  };
+
+  struct Listing {
+    std::vector<Entry> directories;  // the root first
+    std::vector<Entry> files;        // regular files and symbolic links
+    // Directories and names that could not be looked at, by path.
+    std::vector<absl::Status> problems;
+  };
+
+  // `root` is a directory descriptor that outlives this. If `only_name` is not
+  // empty, the tree holds that one name of the root and nothing else.
+  SourceTree(int root, std::string only_name);
+
+  // From now on no walk enters the file system with this st_dev.
+  void ExcludeDevice(uint64_t device) { excluded_device_.store(device); }
+
+  // Everything below the root; one descriptor per level is open meanwhile.
+  // Links, FIFOs, sockets and devices are never opened or followed.
+  // Errors: the root itself can't be read.
+  absl::StatusOr<Listing> List() const;
+
+  // The attributes of one name. Errors: ENOENT no such name, ENOTDIR or ELOOP
+  // a component is not a directory or is excluded.
+  absl::StatusOr<FileStat> Stat(const std::string& path) const;
+
+ private:
+  class Walk;
+
+  absl::StatusOr<FileStat> StatAt(int directory, const char* name,
+                                  const std::string& path) const;
+
+  const int root_;
+  const std::string only_name_;
+  const bool remote_;
+  std::atomic<uint64_t> excluded_device_{0};
+};
+
+}  // namespace flatcow::daemon
+
+#endif  // FLATCOW_FUSE_SOURCE_TREE_H_

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A format, as a table of functions. A new format is one folder with such a
+// table and one line in registry.cc.
+#ifndef FLATCOW_FORMAT_FORMAT_DRIVER_H_
+#define FLATCOW_FORMAT_FORMAT_DRIVER_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "flatcow/file.h"
+#include "flatcow/image_ops.h"
+#include "format/layer.h"
+
+namespace flatcow {
+
+// Bytes that a probe looks at.
+inline constexpr size_t kProbeBytes = 8;
+
+// What a header says, every field of it checked.
+struct FormatHeader {
+  uint64_t virtual_size = 0;  // 0 when it is the data file's
+  uint32_t cluster_size = 0;
+  std::optional<ImageLink> backing;
+  std::optional<ImageLink> data_file;
+  bool needs_check = false;
+  bool all_allocated = false;
+  // The backing file is recorded but must not be opened (ALL_ALLOCATED).
+  bool ignores_backing = false;
+};
+
+struct LayerOptions {
+  bool writable = false;
+  std::shared_ptr<MetadataCache> cache;
+};
+
+struct FormatDriver {
+  const char* name;
+
+  // Does a file that begins with `head` (up to kProbeBytes) have the magic?
+  bool (*probe)(absl::Span<const uint8_t> head);
+
+  // Reads and checks the header. Errors: EINVAL, ENOTSUP; path in front.
+  absl::StatusOr<FormatHeader> (*read_header)(const File& file);
+
+  // Both files outlive the layer; `data_file` is null when the header names
+  // none. With `writable` the files are open for writing, and what the format
+  // demands before the first write has been done on return. Errors: as
+  // read_header; EROFS when the image may only be read.
+  absl::StatusOr<std::unique_ptr<Layer>> (*open)(File& file, File* data_file,
+                                                 const LayerOptions& options);
+
+  // Writes a new image into `file`, which is empty; `size` is set and the
+  // backing format is known. `data_file` as in open().
+  absl::Status (*create)(File& file, File* data_file,
+                         const CreateOptions& options);
+
+  // Is there anything in the options that the format can't do? Looks at no
+  // file. Sets the defaults of what was left out.
+  absl::Status (*check_create)(CreateOptions& options);
+
+  // Null where a format has nothing to check. `data_file` may be null when it
+  // could not be opened. With repair, `file` is open for writing.
+  absl::Status (*check)(File& file, File* data_file, Repair repair,
+                        CheckResult& result);
+};
+
+// How many problems are kept as text; the counts go on.
+inline constexpr size_t kMaxProblems = 1000;
+
+inline void AddProblem(CheckResult& result, std::string text) {
+  if (result.problems.size() < kMaxProblems) {
+    result.problems.push_back(std::move(text));
+  }
+}
+
+}  // namespace flatcow
+
+#endif  // FLATCOW_FORMAT_FORMAT_DRIVER_H_

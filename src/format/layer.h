@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One opened overlay of a chain: what a format must answer.
+//
+// A layer knows its own mapping and nothing of the layers below; it does no
+// data I/O. Copy-on-write, locking of ranges, and when to sync are decided once
+// for all formats, above (image/overlay.h).
+#ifndef FLATCOW_FORMAT_LAYER_H_
+#define FLATCOW_FORMAT_LAYER_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "flatcow/extent.h"
+#include "flatcow/file.h"
+
+namespace flatcow {
+
+// One layer's answer for a run of guest bytes.
+struct Mapping {
+  enum class Kind : uint8_t {
+    kData,     // data_file() holds it at host_offset
+    kZero,     // reads as zeroes whatever lies below
+    kBacking,  // this layer holds nothing: ask the next one
+  };
+
+  Kind kind = Kind::kBacking;
+  uint64_t length = 0;       // bytes, at least 1
+  uint64_t host_offset = 0;  // for kData
+
+  friend bool operator==(const Mapping&, const Mapping&) = default;
+};
+
+// Host space for a run of clusters that no reader can reach yet.
+struct Reservation {
+  uint64_t guest_offset = 0;  // cluster aligned
+  uint64_t length = 0;        // bytes, whole clusters
+  uint64_t host_offset = 0;
+  bool reads_zero = false;    // the host range is known to hold zeroes
+
+  friend bool operator==(const Reservation&, const Reservation&) = default;
+};
+
+// Thread-safe, but for the calls that say otherwise. Callers hold a range lock
+// on the clusters that they reserve, publish or mark.
+class Layer {
+ public:
+  virtual ~Layer() = default;
+
+  virtual uint64_t size() const = 0;  // of the virtual disk, bytes
+
+  // A power of two; 1 for raw.
+  virtual uint64_t cluster_size() const = 0;
+
+  virtual File& data_file() const = 0;
+
+  // True when a cluster at the end of the disk must be whole in the data file.
+  virtual bool needs_whole_clusters() const { return false; }
+
+  // True when holes of the data file are to be reported as zero segments.
+  virtual bool reports_holes() const { return false; }
+
+  // This layer's answer for the start of `extent`: the longest run, within the
+  // extent, that is cheap to know. Precondition: extent not empty, inside the
+  // disk. Errors: EIO naming the entry when it is corrupt or can't be read.
+  virtual absl::StatusOr<Mapping> Map(Extent extent) const = 0;
+
+  // Host space, for the metadata too, for clusters that Map() does not call
+  // kData. Return values: a reservation that begins at clusters.offset and may
+  // be shorter than asked for. Errors: ENOSPC and the like; nothing changed.
+  virtual absl::StatusOr<Reservation> Reserve(Extent clusters) = 0;
+
+  // Takes back a reservation that was not published; its space is used again.
+  virtual void Release(const Reservation& reservation) = 0;
+
+  // Makes the mapping visible to Map() now, and durable in the next round.
+  virtual absl::Status Publish(const Reservation& reservation) = 0;
+
+  // False when zeroed clusters must be reserved, zeroed and published.
+  virtual bool has_zero_state() const { return false; }
+
+  // Makes clusters for which Map() says kBacking read as zeroes, durable in the
+  // next round. Precondition: has_zero_state().
+  virtual absl::Status MarkZero(Extent) {
+    return absl::InternalError("the format has no zero state");
+  }
+
+  // A flush round, one at a time. BeginRound() copies the dirty metadata;
+  // what is published from then on waits for the next round. WriteRound()
+  // writes the copies in dependency order and syncs them: nothing at all when
+  // there are none. After a failed WriteRound() no other round may begin.
+  virtual bool HasDirtyMetadata() const = 0;
+  virtual absl::Status BeginRound() = 0;
+  virtual absl::Status WriteRound() = 0;
+
+  // True when so much metadata is dirty in the cache that a round is due.
+  virtual bool WantsRound() const = 0;
+
+  // Growing, in three steps with nothing else under way on the layer:
+  // CheckGrow: can the format hold the size (EINVAL, EFBIG)?
+  // PrepareGrow: drops stale entries past the old end and gives zero state to
+  // the new clusters that lie below `backing_size`; durable after a round.
+  // FinishGrow: changes the size, durably.
+  virtual absl::Status CheckGrow(uint64_t new_size) const = 0;
+  virtual absl::Status PrepareGrow(uint64_t new_size,
+                                   uint64_t backing_size) = 0;
+  virtual absl::Status FinishGrow(uint64_t new_size) = 0;
+};
+
+}  // namespace flatcow
+
+#endif  // FLATCOW_FORMAT_LAYER_H_

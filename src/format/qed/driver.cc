@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <cerrno>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "flatcow/status.h"
+#include "format/link_name.h"
+#include "format/qed/check.h"
+#include "format/qed/create.h"
+#include "format/qed/header.h"
+#include "format/qed/layer.h"
+#include "format/registry.h"
+
+namespace flatcow {
+namespace qed {
+namespace {
+
+struct OpenHeader {
+  Header header;
+  uint64_t file_size;
+};
+
+absl::StatusOr<OpenHeader> ReadRawHeader(const File& file) {
+  std::array<uint8_t, kHeaderBytes> bytes{};
+  ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
+  ASSIGN_OR_RETURN(const size_t length, file.Read(0, absl::MakeSpan(bytes)));
+  auto header =
+      ParseHeader(absl::MakeConstSpan(bytes).first(length), stat.size);
+  if (!header.ok()) return Annotate(header.status(), file.path());
+  return OpenHeader{*header, stat.size};
+}
+
+absl::StatusOr<FormatHeader> ReadHeader(const File& file) {
+  ASSIGN_OR_RETURN(const OpenHeader open, ReadRawHeader(file));
+  const Header& header = open.header;
+  FormatHeader result;
+  result.virtual_size = header.image_size;
+  result.cluster_size = header.cluster_size;
+  result.needs_check = (header.features & kFeatureNeedCheck) != 0;
+  if ((header.features & kFeatureBackingFile) != 0) {
+    ASSIGN_OR_RETURN(
+        std::string name,
+        ReadLinkName(file, "QED header: backing file name",
+                     header.backing_filename_offset,
+                     header.backing_filename_size));
+    const bool no_probe =
+        (header.features & kFeatureBackingFormatNoProbe) != 0;
+    std::string path = ResolveLinkName(file.path(), name);
+    result.backing = ImageLink{.name = std::move(name),
+                               .path = std::move(path),
+                               .format = no_probe ? "raw" : ""};
+  }
+  return result;
+}
+
+// What must be on disk before the first write.
+absl::Status PrepareForWriting(File& file, const Header& header) {
+  if ((header.features & kFeatureNeedCheck) != 0) {
+    CheckResult found;
+    RETURN_IF_ERROR(Check(file, header, Repair::kNone, found));
+    if (found.corruptions != 0 || found.check_errors != 0) {
+      return MakeError(
+          EROFS,
+          absl::StrCat(file.path(), ": the image was not closed cleanly and ",
+                       found.corruptions + found.check_errors,
+                       " of its table entries are bad: it can only be read "
+                       "until flatcow-img check -r all has repaired it"));
+    }
+    RETURN_IF_ERROR(Check(file, header, Repair::kLeaks, found));
+  }
+  // No autoclear bit is known, so each says something that a write makes false.
+  if (header.autoclear_features != 0) {
+    std::array<uint8_t, sizeof(uint64_t)> zero{};
+    const iovec piece{zero.data(), zero.size()};
+    RETURN_IF_ERROR(
+        file.Write(kAutoclearOffset, absl::MakeConstSpan(&piece, 1)));
+    RETURN_IF_ERROR(file.Sync());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Layer>> OpenLayer(File& file, File*,
+                                                 const LayerOptions& options) {
+  ASSIGN_OR_RETURN(OpenHeader open, ReadRawHeader(file));
+  if (options.writable) {
+    RETURN_IF_ERROR(PrepareForWriting(file, open.header));
+    // Leaks may have been cut off.
+    ASSIGN_OR_RETURN(open, ReadRawHeader(file));
+  }
+  return QedLayer::Open(file, open.header, open.file_size, options.cache);
+}
+
+absl::Status CheckFile(File& file, File*, Repair repair,
+                       CheckResult& result) {
+  ASSIGN_OR_RETURN(const OpenHeader open, ReadRawHeader(file));
+  return Check(file, open.header, repair, result);
+}
+
+}  // namespace
+}  // namespace qed
+
+const FormatDriver kQedFormat = {
+    .name = "qed",
+    .probe = qed::HasMagic,
+    .read_header = qed::ReadHeader,
+    .open = qed::OpenLayer,
+    .create = qed::Create,
+    .check_create = qed::CheckCreate,
+    .check = qed::CheckFile,
+};
+
+}  // namespace flatcow

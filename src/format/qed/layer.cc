@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "format/qed/layer.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/byte_order.h"
+#include "base/checked_math.h"
+#include "base/status_macros.h"
+#include "flatcow/status.h"
+
+namespace flatcow::qed {
+namespace {
+
+// Entries looked at in one go.
+constexpr size_t kEntriesAtOnce = 64;
+
+}  // namespace
+
+QedLayer::QedLayer(File& file, const Header& header, uint64_t file_size,
+                   std::shared_ptr<MetadataCache> cache)
+    : file_(file),
+      header_(header),
+      geometry_(header),
+      size_(header.image_size),
+      file_end_(RoundDown(file_size, header.cluster_size)),
+      pages_(std::move(cache), file, 0, std::numeric_limits<int64_t>::max()),
+      allocation_end_(RoundUp(file_size, header.cluster_size)) {}
+
+absl::StatusOr<std::unique_ptr<Layer>> QedLayer::Open(
+    File& file, const Header& header, uint64_t file_size,
+    std::shared_ptr<MetadataCache> cache) {
+  std::unique_ptr<QedLayer> layer(
+      new QedLayer(file, header, file_size, std::move(cache)));
+  RETURN_IF_ERROR(layer->LoadTables(header.image_size));
+  return layer;
+}
+
+absl::Status QedLayer::LoadTables(uint64_t size) {
+  const uint64_t reachable = geometry_.ReachableTables(size);
+  std::vector<uint64_t> offsets;
+  std::array<uint64_t, kEntriesAtOnce> entries;
+  for (uint64_t index = 0; index < reachable;) {
+    const size_t wanted = static_cast<size_t>(
+        std::min<uint64_t>(entries.size(), reachable - index));
+    ASSIGN_OR_RETURN(const size_t count,
+                     pages_.Read(geometry_.L1Word(index),
+                                 absl::MakeSpan(entries).first(wanted)));
+    for (size_t i = 0; i < count; ++i) {
+      // A bad entry is an error of those who use it.
+      if (geometry_.IsPlace(entries[i], geometry_.table_bytes(), file_end_)) {
+        offsets.push_back(entries[i]);
+      }
+    }
+    index += count;
+  }
+  tables_ = std::make_unique<TableSet>(std::move(offsets), reachable,
+                                       geometry_.table_bytes());
+  return absl::OkStatus();
+}
+
+absl::Status QedLayer::BadEntry(absl::string_view table, uint64_t index,
+                                uint64_t at, uint64_t value) const {
+  return MakeError(
+      EIO, absl::StrFormat(
+               "%s: %s entry %u (byte %u of the file) is 0x%x, expected the "
+               "offset of a %u-byte cluster in the file that no table uses; "
+               "the image is damaged: run flatcow-img check",
+               file_.path(), table, index, at, value,
+               geometry_.cluster_size()));
+}
+
+absl::StatusOr<uint64_t> QedLayer::FindTable(uint64_t guest_offset) const {
+  const uint64_t index = geometry_.L1Index(guest_offset);
+  const uint64_t word = geometry_.L1Word(index);
+  ASSIGN_OR_RETURN(const uint64_t table, pages_.ReadWord(word));
+  if (table != 0 &&
+      !geometry_.IsPlace(table, geometry_.table_bytes(), file_end_)) {
+    return BadEntry("L1", index, word * sizeof(uint64_t), table);
+  }
+  return table;
+}
+
+absl::StatusOr<Mapping> QedLayer::Map(Extent extent) const {
+  ASSIGN_OR_RETURN(const uint64_t table, FindTable(extent.offset));
+  return table == 0 ? MapUntabled(extent) : MapTable(extent, table);
+}
+
+// A run over L1 entries without a table; the first has been seen.
+absl::StatusOr<Mapping> QedLayer::MapUntabled(Extent extent) const {
+  const uint64_t last = geometry_.L1Index(extent.end() - 1);
+  uint64_t index = geometry_.L1Index(extent.offset) + 1;
+  std::array<uint64_t, kEntriesAtOnce> entries;
+  while (index <= last) {
+    const size_t wanted = static_cast<size_t>(
+        std::min<uint64_t>(entries.size(), last - index + 1));
+    ASSIGN_OR_RETURN(const size_t count,
+                     pages_.Read(geometry_.L1Word(index),
+                                 absl::MakeSpan(entries).first(wanted)));
+    for (size_t i = 0; i < count; ++i) {
+      if (entries[i] != 0) {
+        return Mapping{
+            .kind = Mapping::Kind::kBacking,
+            .length = (index + i) * geometry_.table_reach() - extent.offset,
+            .host_offset = 0};
+      }
+    }
+    index += count;
+  }
+  return Mapping{.kind = Mapping::Kind::kBacking,
+                 .length = extent.length,
+                 .host_offset = 0};
+}
+
+uint64_t QedLayer::ValidClusters(uint64_t host_offset, uint64_t count) const {
+  const uint64_t cluster_size = geometry_.cluster_size();
+  const uint64_t file_end = file_end_.load(std::memory_order_acquire);
+  if (!geometry_.IsPlace(host_offset, cluster_size, file_end)) return 0;
+  uint64_t valid = std::min(count, (file_end - host_offset) / cluster_size);
+  if (host_offset < geometry_.l1_offset()) {
+    valid = std::min(valid,
+                     (geometry_.l1_offset() - host_offset) / cluster_size);
+  }
+  const auto table =
+      tables_->FirstOverlap({host_offset, valid * cluster_size});
+  if (!table.has_value()) return valid;
+  return *table > host_offset ? (*table - host_offset) / cluster_size : 0;
+}
+
+// A run of entries of one table that say the same.
+absl::StatusOr<Mapping> QedLayer::MapTable(Extent extent,
+                                           uint64_t table) const {
+  const uint64_t cluster_size = geometry_.cluster_size();
+  const uint64_t in_cluster = extent.offset & (cluster_size - 1);
+  const uint64_t first = geometry_.L2Index(extent.offset);
+  const uint64_t wanted =
+      std::min(DivideRoundingUp(in_cluster + extent.length, cluster_size),
+               geometry_.table_entries() - first);
+  std::array<uint64_t, kEntriesAtOnce> entries;
+  uint64_t value = 0;
+  uint64_t run = 0;
+  bool run_ends = false;
+  while (run < wanted && !run_ends) {
+    const size_t ask = static_cast<size_t>(
+        std::min<uint64_t>(entries.size(), wanted - run));
+    ASSIGN_OR_RETURN(const size_t count,
+                     pages_.Read(Geometry::L2Word(table, first + run),
+                                 absl::MakeSpan(entries).first(ask)));
+    if (run == 0) value = entries[0];
+    const uint64_t step = value > kZeroCluster ? cluster_size : 0;
+    for (size_t i = 0; i < count && !run_ends; ++i) {
+      run_ends = entries[i] != value + run * step;
+      if (!run_ends) ++run;
+    }
+  }
+  Mapping mapping{.kind = Mapping::Kind::kData, .length = 0, .host_offset = 0};
+  if (value == kUnallocated) {
+    mapping.kind = Mapping::Kind::kBacking;
+  } else if (value == kZeroCluster) {
+    mapping.kind = Mapping::Kind::kZero;
+  } else {
+    run = ValidClusters(value, run);
+    if (run == 0) {
+      return BadEntry("L2", first,
+                      Geometry::L2Word(table, first) * sizeof(uint64_t),
+                      value);
+    }
+    mapping.host_offset = value + in_cluster;
+  }
+  mapping.length =
+      std::min(extent.length, run * cluster_size - in_cluster);
+  return mapping;
+}
+
+absl::StatusOr<uint64_t> QedLayer::Extend(uint64_t length) {
+  const uint64_t begin = allocation_end_;
+  RETURN_IF_ERROR(file_.Truncate(begin + length));
+  allocation_end_ = begin + length;
+  file_end_.store(allocation_end_, std::memory_order_release);
+  return begin;
+}
+
+absl::StatusOr<uint64_t> QedLayer::FindOrAddTable(uint64_t guest_offset) {
+  ASSIGN_OR_RETURN(uint64_t table, FindTable(guest_offset));
+  if (table != 0) return table;
+  MutexLock lock(allocation_mutex_);
+  ASSIGN_OR_RETURN(table, FindTable(guest_offset));
+  if (table != 0) return table;
+  const uint64_t word = geometry_.L1Word(geometry_.L1Index(guest_offset));
+  RETURN_IF_ERROR(pages_.EnsureSpace(word, 1));
+  // Only space nobody wrote to reads as zeroes: never a released reservation.
+  ASSIGN_OR_RETURN(table, Extend(geometry_.table_bytes()));
+  absl::Status status = file_.Allocate({table, geometry_.table_bytes()});
+  if (status.ok()) {
+    status = pages_.Modify(word, 1, [&](uint64_t, uint64_t) { return table; });
+  }
+  if (!status.ok()) {
+    released_.push_back({table, geometry_.table_bytes()});
+    return status;
+  }
+  tables_->Append(table);
+  return table;
+}
+
+absl::StatusOr<Reservation> QedLayer::Reserve(Extent clusters) {
+  ASSIGN_OR_RETURN(const uint64_t table, FindOrAddTable(clusters.offset));
+  const uint64_t cluster_size = geometry_.cluster_size();
+  const uint64_t first = geometry_.L2Index(clusters.offset);
+  const uint64_t wanted = std::min(clusters.length / cluster_size,
+                                   geometry_.table_entries() - first) *
+                          cluster_size;
+  RETURN_IF_ERROR(pages_.EnsureSpace(Geometry::L2Word(table, first),
+                                     wanted / cluster_size));
+  Reservation reservation{.guest_offset = clusters.offset,
+                          .length = wanted,
+                          .host_offset = 0,
+                          .reads_zero = false};
+  MutexLock lock(allocation_mutex_);
+  if (!released_.empty()) {
+    Extent& space = released_.back();
+    reservation.host_offset = space.offset;
+    reservation.length = std::min(wanted, space.length);
+    space.offset += reservation.length;
+    space.length -= reservation.length;
+    if (space.length == 0) released_.pop_back();
+    return reservation;
+  }
+  ASSIGN_OR_RETURN(reservation.host_offset, Extend(wanted));
+  reservation.reads_zero = true;
+  return reservation;
+}
+
+void QedLayer::Release(const Reservation& reservation) {
+  MutexLock lock(allocation_mutex_);
+  released_.push_back({reservation.host_offset, reservation.length});
+}
+
+absl::Status QedLayer::Publish(const Reservation& reservation) {
+  ASSIGN_OR_RETURN(const uint64_t table, FindTable(reservation.guest_offset));
+  const uint64_t first =
+      Geometry::L2Word(table, geometry_.L2Index(reservation.guest_offset));
+  const uint64_t cluster_size = geometry_.cluster_size();
+  return pages_.Modify(first, reservation.length / cluster_size,
+                       [&](uint64_t word, uint64_t) {
+                         return reservation.host_offset +
+                                (word - first) * cluster_size;
+                       });
+}
+
+absl::Status QedLayer::MarkZero(Extent clusters) {
+  const uint64_t cluster_size = geometry_.cluster_size();
+  for (uint64_t at = clusters.offset; at < clusters.end();) {
+    ASSIGN_OR_RETURN(const uint64_t table, FindOrAddTable(at));
+    const uint64_t index = geometry_.L2Index(at);
+    const uint64_t count = std::min((clusters.end() - at) / cluster_size,
+                                    geometry_.table_entries() - index);
+    const uint64_t word = Geometry::L2Word(table, index);
+    RETURN_IF_ERROR(pages_.EnsureSpace(word, count));
+    RETURN_IF_ERROR(pages_.Modify(
+        word, count, [](uint64_t, uint64_t) { return kZeroCluster; }));
+    at += count * cluster_size;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status QedLayer::BeginRound() {
+  pages_.CopyDirty();
+  return absl::OkStatus();
+}
+
+absl::Status QedLayer::WriteRound() {
+  if (!pages_.HasCopies()) return absl::OkStatus();
+  const Extent l1 = geometry_.l1_extent();
+  RETURN_IF_ERROR(pages_.WriteCopies(l1, /*inside=*/false));
+  RETURN_IF_ERROR(file_.Sync());
+  if (pages_.HasCopiesIn(l1)) {
+    RETURN_IF_ERROR(pages_.WriteCopies(l1, /*inside=*/true));
+    RETURN_IF_ERROR(file_.Sync());
+  }
+  pages_.FinishCopies();
+  return absl::OkStatus();
+}
+
+absl::Status QedLayer::CheckGrow(uint64_t new_size) const {
+  const uint64_t max = MaxImageSize(header_.cluster_size, header_.table_size);
+  if (new_size > max) {
+    return MakeError(EFBIG, absl::StrCat(file_.path(), ": resize to ", new_size,
+                                         ": QED tables of this size hold at "
+                                         "most ",
+                                         max, " bytes"));
+  }
+  if (!IsAligned(new_size, kSectorBytes)) {
+    return MakeError(EINVAL, absl::StrCat(file_.path(), ": resize to ",
+                                          new_size,
+                                          ": a QED disk is a multiple of 512 "
+                                          "bytes"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status QedLayer::PrepareGrow(uint64_t new_size, uint64_t backing_size) {
+  const uint64_t cluster_size = geometry_.cluster_size();
+  const uint64_t reach = geometry_.table_reach();
+  const uint64_t first_new = RoundUp(size(), cluster_size);
+  // Tables past the old end were never looked at.
+  const uint64_t old_tables = geometry_.ReachableTables(size());
+  const uint64_t new_tables = geometry_.ReachableTables(new_size);
+  for (uint64_t index = old_tables; index < new_tables; ++index) {
+    ASSIGN_OR_RETURN(const uint64_t entry,
+                     pages_.ReadWord(geometry_.L1Word(index)));
+    if (entry == 0) continue;
+    RETURN_IF_ERROR(pages_.Modify(geometry_.L1Word(index), 1,
+                                  [](uint64_t, uint64_t) { return 0; }));
+  }
+  RETURN_IF_ERROR(LoadTables(new_size));
+  // The table that the old end lies in may have entries behind it.
+  if (first_new % reach != 0) {
+    ASSIGN_OR_RETURN(const uint64_t table, FindTable(first_new));
+    const uint64_t first = geometry_.L2Index(first_new);
+    if (table != 0) {
+      RETURN_IF_ERROR(pages_.Modify(
+          Geometry::L2Word(table, first), geometry_.table_entries() - first,
+          [](uint64_t, uint64_t) { return kUnallocated; }));
+    }
+  }
+  const uint64_t below =
+      RoundUp(std::min(new_size, backing_size), cluster_size);
+  if (below <= first_new) return absl::OkStatus();
+  return MarkZero({first_new, below - first_new});
+}
+
+absl::Status QedLayer::FinishGrow(uint64_t new_size) {
+  std::array<uint8_t, sizeof(uint64_t)> field;
+  StoreLittle64(field.data(), new_size);
+  const iovec piece{field.data(), field.size()};
+  RETURN_IF_ERROR(file_.Write(kImageSizeOffset, absl::MakeConstSpan(&piece, 1)));
+  RETURN_IF_ERROR(file_.Sync());
+  size_.store(new_size);
+  return absl::OkStatus();
+}
+
+}  // namespace flatcow::qed

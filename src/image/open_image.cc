@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "flatcow/image.h"
+#include "flatcow/status.h"
+#include "image/image_info.h"
+#include "image/metadata_cache.h"
+#include "image/open_chain.h"
+#include "image/overlay.h"
+
+namespace flatcow {
+namespace {
+
+constexpr size_t kOwnCacheBytes = 16 << 20;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Image>> OpenImage(FileSystem& file_system,
+                                                 const std::string& path,
+                                                 const OpenOptions& options) {
+  const bool writable = options.access == Access::kReadWrite;
+  if (writable && options.share_writes) {
+    return MakeError(EINVAL, absl::StrCat(path,
+                                          ": can't be shared with writers and "
+                                          "opened for writing"));
+  }
+  const std::shared_ptr<MetadataCache> cache =
+      options.metadata_cache != nullptr
+          ? options.metadata_cache
+          : std::make_shared<MetadataCache>(kOwnCacheBytes);
+  ASSIGN_OR_RETURN(OpenedChain opened,
+                   OpenChain(file_system, path, options, cache));
+  const ChainLayer& top = opened.chain.layers().front();
+  ImageInfo info =
+      MakeImageInfo(*top.image.file, *top.driver, top.header);
+  info.virtual_size = top.layer->size();
+  return std::make_unique<Overlay>(std::move(opened.chain), std::move(info),
+                                   writable, LayerOptions{.cache = cache},
+                                   std::move(opened.warnings));
+}
+
+}  // namespace flatcow

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/overlay.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "flatcow/status.h"
+
+namespace flatcow {
+
+Overlay::Overlay(Chain chain, ImageInfo info, bool writable,
+                 LayerOptions options, std::vector<std::string> warnings)
+    : chain_(std::move(chain)),
+      info_(std::move(info)),
+      layer_options_(std::move(options)),
+      warnings_(std::move(warnings)),
+      size_(chain_.top().size()),
+      writable_(writable) {}
+
+Overlay::~Overlay() {
+  // Whoever wants to know of errors has called Flush() before.
+  if (NeedsFlush()) RunRounds().IgnoreError();
+}
+
+absl::Status Overlay::CheckWritable() const {
+  if (!writable_.load()) {
+    return ErrnoError(EROFS, absl::StrCat(info_.path, ": opened read-only"));
+  }
+  return failed_.load() ? FailureStatus() : absl::OkStatus();
+}
+
+absl::Status Overlay::CheckInside(Extent extent,
+                                  absl::string_view operation) const {
+  const uint64_t size = Size();
+  if (extent.offset <= size && extent.length <= size - extent.offset) {
+    return absl::OkStatus();
+  }
+  return MakeError(EFBIG,
+                   absl::StrCat(info_.path, ": ", operation, " of ",
+                                extent.length, " bytes at ", extent.offset,
+                                " goes past the end of the disk at ", size));
+}
+
+absl::Status Overlay::ReadInside(Extent extent, uint8_t* buffer) const {
+  SegmentList segments;
+  RETURN_IF_ERROR(chain_.Resolve(extent, Chain::Detail::kForIo, segments));
+  for (const Segment& segment : segments) {
+    const size_t length = static_cast<size_t>(segment.length);
+    if (segment.kind == Segment::Kind::kZero) {
+      std::memset(buffer, 0, length);
+    } else {
+      ASSIGN_OR_RETURN(const size_t got,
+                       segment.file->Read(segment.host_offset,
+                                          absl::MakeSpan(buffer, length)));
+      if (got < length) {
+        return MakeError(
+            EIO, absl::StrCat(segment.file->path(), ": ends at ",
+                              segment.host_offset + got, ", expected ",
+                              length - got,
+                              " bytes more: it was cut while in use"));
+      }
+    }
+    buffer += length;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<size_t> Overlay::Read(uint64_t guest_offset,
+                                     absl::Span<uint8_t> buffer) {
+  IoGate::Shared inside(gate_);
+  const uint64_t size = Size();
+  if (guest_offset >= size) return 0;
+  const uint64_t length =
+      std::min<uint64_t>(buffer.size(), size - guest_offset);
+  RETURN_IF_ERROR(ReadInside({guest_offset, length}, buffer.data()));
+  return static_cast<size_t>(length);
+}
+
+absl::StatusOr<bool> Overlay::ReadsZero(Extent extent) const {
+  SegmentList segments;
+  RETURN_IF_ERROR(chain_.Resolve(extent, Chain::Detail::kForIo, segments));
+  return std::all_of(segments.begin(), segments.end(), [](const Segment& s) {
+    return s.kind == Segment::Kind::kZero;
+  });
+}
+
+absl::StatusOr<SegmentList> Overlay::Map(Extent extent) {
+  IoGate::Shared inside(gate_);
+  RETURN_IF_ERROR(CheckInside(extent, "map"));
+  SegmentList segments;
+  RETURN_IF_ERROR(chain_.Resolve(extent, Chain::Detail::kExact, segments));
+  return segments;
+}
+
+std::vector<std::string> Overlay::ChainPaths() const {
+  std::vector<std::string> paths;
+  for (const ChainLayer& layer : chain_.layers()) {
+    paths.push_back(layer.image.file->path());
+    if (layer.data.has_value()) paths.push_back(layer.data->file->path());
+  }
+  return paths;
+}
+
+absl::StatusOr<uint64_t> Overlay::AllocatedBytes() {
+  uint64_t sum = 0;
+  for (const ChainLayer& layer : chain_.layers()) {
+    const ChainFile& data =
+        layer.data.has_value() ? *layer.data : layer.image;
+    ASSIGN_OR_RETURN(const FileStat stat, data.file->Stat());
+    sum += stat.allocated_bytes;
+  }
+  constexpr uint64_t kSector = 512;
+  const uint64_t size = Size();
+  if (sum == 0 && size != 0) {
+    // Small files can have data and no blocks.
+    ASSIGN_OR_RETURN(const SegmentList segments, Map({0, size}));
+    const bool has_data =
+        std::any_of(segments.begin(), segments.end(), [](const Segment& s) {
+          return s.kind == Segment::Kind::kData;
+        });
+    if (has_data) sum = kSector;
+  }
+  return std::min(sum, size);
+}
+
+absl::Status Overlay::MakeWritable() {
+  if (writable_.load()) return absl::OkStatus();
+  IoGate::Exclusive alone(gate_);
+  if (writable_.load()) return absl::OkStatus();
+  ChainLayer& top = chain_.layers().front();
+  const auto upgrade = [&](ChainFile& file) -> absl::Status {
+    if (file.lock != nullptr) {
+      RETURN_IF_ERROR(file.lock->Take(LockRole::kImageReadWrite));
+    }
+    ASSIGN_OR_RETURN(file.writable, file.file->Reopen(Access::kReadWrite));
+    return absl::OkStatus();
+  };
+  const auto restore = [&](ChainFile& file) {
+    file.writable.reset();
+    // Fewer bytes than are held conflict with nothing new.
+    if (file.lock != nullptr) {
+      file.lock->Take(LockRole::kImageReadOnly).IgnoreError();
+    }
+  };
+  const auto open = [&]() -> absl::Status {
+    RETURN_IF_ERROR(upgrade(top.image));
+    if (top.data.has_value()) RETURN_IF_ERROR(upgrade(*top.data));
+    LayerOptions options = layer_options_;
+    options.writable = true;
+    ASSIGN_OR_RETURN(
+        auto layer,
+        top.driver->open(top.image.io(),
+                         top.data.has_value() ? &top.data->io() : nullptr,
+                         options));
+    top.layer = std::move(layer);
+    size_.store(top.layer->size());
+    return absl::OkStatus();
+  };
+  if (const absl::Status status = open(); !status.ok()) {
+    restore(top.image);
+    if (top.data.has_value()) restore(*top.data);
+    return status;
+  }
+  writable_.store(true);
+  return absl::OkStatus();
+}
+
+// ---- Flushing ----
+
+bool Overlay::NeedsFlush() const {
+  return writable_.load() && !failed_.load() && chain_.top().HasDirtyMetadata();
+}
+
+absl::Status Overlay::FailureStatus() const {
+  MutexLock lock(failure_mutex_);
+  return MakeError(EIO, absl::StrCat(info_.path,
+                                     ": not writable since a flush failed (",
+                                     failure_,
+                                     "); close the image and open it again"));
+}
+
+absl::Status Overlay::OneRound() {
+  Layer& layer = chain_.top();
+  RETURN_IF_ERROR(layer.BeginRound());
+  if (data_written_.exchange(false)) {
+    if (absl::Status status = layer.data_file().Sync(); !status.ok()) {
+      data_written_.store(true);
+      return status;
+    }
+  }
+  return layer.WriteRound();
+}
+
+absl::Status Overlay::RunRounds() {
+  if (failed_.load()) return FailureStatus();
+  rounds_.Join([this] {
+    if (failed_.load()) return;
+    const absl::Status status = OneRound();
+    if (status.ok()) return;
+    MutexLock lock(failure_mutex_);
+    failure_ = std::string(status.message());
+    failed_.store(true);
+  });
+  return failed_.load() ? FailureStatus() : absl::OkStatus();
+}
+
+absl::Status Overlay::Flush() {
+  IoGate::Shared inside(gate_);
+  return writable_.load() ? RunRounds() : absl::OkStatus();
+}
+
+absl::Status Overlay::FlushIfCacheIsFull() {
+  return chain_.top().WantsRound() ? RunRounds() : absl::OkStatus();
+}
+
+// ---- Growing ----
+
+absl::Status Overlay::Resize(uint64_t new_size) {
+  IoGate::Exclusive alone(gate_);
+  RETURN_IF_ERROR(CheckWritable());
+  const uint64_t old_size = Size();
+  if (new_size == old_size) return absl::OkStatus();
+  if (new_size < old_size) {
+    return MakeError(EPERM, absl::StrCat(info_.path, ": resize from ", old_size,
+                                         " to ", new_size,
+                                         ": making a disk smaller would drop "
+                                         "data and is not done"));
+  }
+  RETURN_IF_ERROR(chain_.top().CheckGrow(new_size));
+  return Grow(new_size);
+}
+
+// Everything that makes the new area read as zeroes is durable before the size.
+absl::Status Overlay::Grow(uint64_t new_size) {
+  Layer& layer = chain_.top();
+  RETURN_IF_ERROR(ZeroPastOldEnd());
+  RETURN_IF_ERROR(layer.PrepareGrow(new_size, chain_.backing_size()));
+  RETURN_IF_ERROR(RunRounds());
+  RETURN_IF_ERROR(layer.FinishGrow(new_size));
+  size_.store(new_size);
+  return absl::OkStatus();
+}
+
+// The last cluster, where the disk ends inside it.
+absl::Status Overlay::ZeroPastOldEnd() {
+  Layer& layer = chain_.top();
+  const uint64_t size = layer.size();
+  const uint64_t in_cluster = size & (layer.cluster_size() - 1);
+  if (in_cluster == 0) return absl::OkStatus();
+  const uint64_t cluster = size - in_cluster;
+  ASSIGN_OR_RETURN(const Mapping mapping, layer.Map({cluster, in_cluster}));
+  switch (mapping.kind) {
+    case Mapping::Kind::kZero:
+      return absl::OkStatus();
+    case Mapping::Kind::kData:
+      // Where clusters are not whole, growing the file brings the zeroes.
+      if (!layer.needs_whole_clusters()) return absl::OkStatus();
+      RETURN_IF_ERROR(layer.data_file().Zero(
+          {mapping.host_offset + in_cluster,
+           layer.cluster_size() - in_cluster}));
+      NoteDataWritten();
+      return absl::OkStatus();
+    case Mapping::Kind::kBacking:
+      if (chain_.backing_size() <= size) return absl::OkStatus();
+      return AllocateClusters({cluster, in_cluster}, nullptr).status();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace flatcow

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "flatcow/image_ops.h"
+#include "flatcow/status.h"
+#include "format/link_name.h"
+#include "format/registry.h"
+#include "image/open_chain.h"
+
+namespace flatcow {
+namespace {
+
+class Creation {
+ public:
+  Creation(FileSystem& file_system, std::string path, CreateOptions options)
+      : file_system_(file_system),
+        path_(std::move(path)),
+        options_(std::move(options)) {}
+
+  absl::StatusOr<CreateResult> Run();
+
+ private:
+  absl::Status OpenBacking();
+  absl::Status DecideSize();
+  absl::Status OpenImageFile();
+  absl::Status CreateFile();
+  absl::Status Verify();
+
+  FileSystem& file_system_;
+  const std::string path_;
+  CreateOptions options_;
+  CreateResult result_;
+  uint64_t backing_size_ = 0;
+  ChainFile image_;
+  ChainFile data_;
+  std::vector<std::string> base_paths_;  // what the image is to be based on
+  std::vector<std::string> created_;  // to be removed when something fails
+};
+
+// Finds the backing file's size and, where it was not given, its format.
+absl::Status Creation::OpenBacking() {
+  if (options_.backing_file.empty()) {
+    if (options_.backing_format.empty()) return absl::OkStatus();
+    return MakeError(EINVAL, "a backing format needs a backing file");
+  }
+  if (!options_.backing_format.empty()) {
+    RETURN_IF_ERROR(FormatByName(options_.backing_format).status());
+  }
+  if (options_.unsafe_backing) {
+    if (options_.backing_format.empty()) {
+      return MakeError(EINVAL,
+                       "a backing file that is not opened needs its format: "
+                       "give it with -F");
+    }
+    return absl::OkStatus();
+  }
+  const std::string backing_path =
+      ResolveLinkName(path_, options_.backing_file);
+  const auto image = OpenImage(file_system_, backing_path,
+                               {.format = options_.backing_format,
+                                .share_writes = true});
+  if (!image.ok()) {
+    return Annotate(image.status(), absl::StrCat("backing file '",
+                                                 options_.backing_file, "'"));
+  }
+  backing_size_ = (*image)->Size();
+  base_paths_ = (*image)->ChainPaths();
+  if (options_.backing_format.empty()) {
+    options_.backing_format = (*image)->Info().format;
+    if (options_.backing_format == "raw") {
+      result_.warnings.push_back(
+          absl::StrCat("backing file '", options_.backing_file,
+                       "' has no magic and is recorded as raw; say so with "
+                       "-F raw"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Creation::DecideSize() {
+  if (options_.size.has_value()) return absl::OkStatus();
+  if (!options_.backing_file.empty() && !options_.unsafe_backing) {
+    options_.size = backing_size_;
+    return absl::OkStatus();
+  }
+  if (!options_.image_file.empty()) {
+    const auto stat = file_system_.Stat(
+        ResolveLinkName(path_, options_.image_file));
+    if (stat.ok()) {
+      options_.size = stat->size;
+      return absl::OkStatus();
+    }
+  }
+  return MakeError(EINVAL,
+                   "the size is needed: there is no backing file to take it "
+                   "from");
+}
+
+absl::Status Creation::OpenImageFile() {
+  if (options_.image_file.empty()) return absl::OkStatus();
+  const std::string path = ResolveLinkName(path_, options_.image_file);
+  const auto stat = file_system_.Stat(path);
+  if (ErrnoOf(stat.status()) == ENOENT) {
+    ASSIGN_OR_RETURN(data_.file, file_system_.Create(path));
+    created_.push_back(path);
+    RETURN_IF_ERROR(data_.file->Truncate(*options_.size));
+    return data_.file->Sync();
+  }
+  if (!stat.ok()) return stat.status();
+  if (stat->size != *options_.size) {
+    return MakeError(EINVAL,
+                     absl::StrCat("image file '", options_.image_file, "' has ",
+                                  stat->size, " bytes, expected ",
+                                  *options_.size,
+                                  ": its length is the size of the disk; "
+                                  "resize it or give its size"));
+  }
+  ASSIGN_OR_RETURN(data_, OpenLocked(file_system_, path,
+                                     LockRole::kImageReadWrite));
+  base_paths_.push_back(path);
+  return absl::OkStatus();
+}
+
+absl::Status Creation::CreateFile() {
+  auto created = file_system_.Create(path_);
+  if (created.ok()) {
+    image_.file = *std::move(created);
+    created_.push_back(path_);
+    image_.lock = std::make_unique<ImageLock>(*image_.file);
+    return image_.lock->Take(LockRole::kImageReadWrite);
+  }
+  if (ErrnoOf(created.status()) != EEXIST) return created.status();
+  if (!options_.force) {
+    return MakeError(EEXIST, absl::StrCat(path_,
+                                          ": exists already; --force "
+                                          "overwrites it"));
+  }
+  ASSIGN_OR_RETURN(image_, OpenLocked(file_system_, path_,
+                                      LockRole::kImageReadWrite));
+  // Before anything is lost: the file may be what the new image would be on.
+  ASSIGN_OR_RETURN(const FileStat own, image_.file->Stat());
+  for (const std::string& path : base_paths_) {
+    ASSIGN_OR_RETURN(const FileStat base, file_system_.Stat(path));
+    if (own.id == base.id) {
+      return MakeError(EINVAL,
+                       "can't be its own backing or image file");
+    }
+  }
+  ASSIGN_OR_RETURN(image_.writable,
+                   image_.file->Reopen(Access::kReadWrite));
+  return image_.writable->Truncate(0);
+}
+
+absl::StatusOr<CreateResult> Creation::Run() {
+  ASSIGN_OR_RETURN(const FormatDriver* const driver,
+                   FormatByName(options_.format));
+  RETURN_IF_ERROR(driver->check_create(options_));
+  auto remove_created = absl::MakeCleanup([this] {
+    for (const std::string& path : created_) {
+      file_system_.Remove(path).IgnoreError();
+    }
+  });
+  RETURN_IF_ERROR(OpenBacking());
+  RETURN_IF_ERROR(DecideSize());
+  RETURN_IF_ERROR(driver->check_create(options_));
+  RETURN_IF_ERROR(OpenImageFile());
+  RETURN_IF_ERROR(CreateFile());
+  RETURN_IF_ERROR(driver->create(image_.io(), data_.file.get(), options_));
+  if (!options_.unsafe_backing) RETURN_IF_ERROR(Verify());
+  std::move(remove_created).Cancel();
+  result_.size = *options_.size;
+  result_.cluster_size = options_.cluster_size;
+  result_.backing_format = options_.backing_format;
+  return result_;
+}
+
+// Opens the chain as a user would: cycles and files used twice show here.
+absl::Status Creation::Verify() {
+  return OpenImage(file_system_, path_,
+                   {.format = options_.format, .lock = false})
+      .status();
+}
+
+}  // namespace
+
+absl::StatusOr<CreateResult> CreateImage(FileSystem& file_system,
+                                         const std::string& path,
+                                         const CreateOptions& options) {
+  auto result = Creation(file_system, path, options).Run();
+  if (!result.ok()) return Annotate(result.status(), path);
+  return result;
+}
+
+}  // namespace flatcow

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "command.h"
+#include "common_options.h"
+#include "create_keys.h"
+#include "flatcow/file.h"
+#include "flatcow/image_ops.h"
+#include "flatcow/status.h"
+#include "output.h"
+#include "size.h"
+
+namespace flatcow::tool {
+namespace {
+
+constexpr absl::string_view kVerb = "create";
+
+constexpr OptionSpec kOptions[] = {
+    kQuietOption,
+    {'f', "format", "FMT", "format to make: add-cow, qed, raw (default: raw)"},
+    {'b', "backing", "NAME", "backing file, as -o backing_file="},
+    {'F', "backing-format", "FMT",
+     "format of the backing file, as -o backing_fmt="},
+    {'u', "backing-unsafe", nullptr,
+     "do not open the backing file (needs SIZE)"},
+    {'o', "options", "KEY=VALUE,...",
+     "what the format needs; -o help lists the keys"},
+    {'\0', "force", nullptr, "overwrite FILE if it exists"},
+};
+
+// What the options say, without the operands.
+absl::StatusOr<CreateOptions> ParseOptions(const ParsedArguments& arguments) {
+  CreateOptions options;
+  options.format = arguments.Value("format").value_or("raw");
+  options.unsafe_backing = arguments.Has("backing-unsafe");
+  options.force = arguments.Has("force");
+  for (const std::string& list : arguments.Values("options")) {
+    const absl::Status status = StoreKeys(list, options);
+    if (!status.ok()) return status;
+  }
+  // The letters win over the keys, as in qemu-img.
+  const struct {
+    const char* option;
+    const char* key;
+  } kLetters[] = {{"backing", "backing_file"},
+                  {"backing-format", "backing_fmt"}};
+  for (const auto& letter : kLetters) {
+    const std::optional<std::string> value = arguments.Value(letter.option);
+    if (!value.has_value()) continue;
+    const absl::Status status =
+        StoreKeys(absl::StrCat(letter.key, "=", EscapeCommas(*value)), options);
+    if (!status.ok()) return status;
+  }
+  return options;
+}
+
+// qemu-img's line, with its keys in its order; the keys that only add-cow has
+// stand behind those of the backing file.
+std::string FormattedLine(const std::string& file, const CreateOptions& options,
+                          const CreateResult& result) {
+  std::string line = absl::StrCat(
+      "Formatting '", file, "', fmt=", options.format, " size=", result.size);
+  const auto add = [&line](absl::string_view key, absl::string_view value) {
+    absl::StrAppend(&line, " ", key, "=", EscapeCommas(value));
+  };
+  if (!options.backing_file.empty()) {
+    add("backing_file", options.backing_file);
+    add("backing_fmt", result.backing_format);
+  }
+  if (options.format == "add-cow") {
+    add("image_file", options.image_file);
+    add("image_fmt",
+        options.image_format.empty() ? "raw" : options.image_format);
+  }
+  if (result.cluster_size != 0) {
+    add("cluster_size", absl::StrCat(result.cluster_size));
+  }
+  if (options.table_size != 0) {
+    add("table_size", absl::StrCat(options.table_size));
+  }
+  return line;
+}
+
+absl::StatusOr<int> RunCreate(const ParsedArguments& arguments,
+                              const Streams& streams) {
+  for (const std::string& list : arguments.Values("options")) {
+    if (list != "help" && list != "?") continue;
+    const std::string format = arguments.Value("format").value_or("raw");
+    const auto keys = CreateKeys(format);
+    if (!keys.ok()) return keys.status();
+    streams.out << CreateKeysHelp(format, *keys);
+    return 0;
+  }
+
+  const std::vector<std::string>& operands = arguments.operands();
+  if (operands.empty()) return UsageError(kVerb, "no image file was named");
+  if (operands.size() > 2) {
+    return UsageError(kVerb,
+                      absl::StrCat("unexpected argument '", operands[2], "'"));
+  }
+  const std::string& file = operands[0];
+  absl::StatusOr<CreateOptions> options = ParseOptions(arguments);
+  if (!options.ok()) return Annotate(options.status(), file);
+  if (operands.size() == 2) {
+    const absl::StatusOr<uint64_t> size = ParseSize(operands[1]);
+    if (!size.ok()) return Annotate(size.status(), file);
+    options->size = *size;
+  }
+
+  const absl::StatusOr<CreateResult> result =
+      CreateImage(PosixFileSystem(), file, *options);
+  if (!result.ok()) return result.status();
+  for (const std::string& warning : result->warnings) {
+    PrintWarning(streams, warning);
+  }
+  if (!arguments.Has("quiet")) {
+    streams.out << Printable(FormattedLine(file, *options, *result)) << '\n';
+  }
+  return 0;
+}
+
+}  // namespace
+
+const Command kCreateCommand = {
+    kVerb, "make an image",
+    "[-q] [-f FMT] [-b BACKING [-F FMT]] [-u] [-o OPTS] [--force] FILE [SIZE]",
+    kOptions, RunCreate};
+
+}  // namespace flatcow::tool

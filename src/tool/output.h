@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What all verbs print in the same way.
+#ifndef FLATCOW_TOOL_OUTPUT_H_
+#define FLATCOW_TOOL_OUTPUT_H_
+
+#include <ostream>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "nlohmann/json.hpp"
+#include "streams.h"
+
+namespace flatcow::tool {
+
+// Keeps keys in the order they were added.
+using Json = nlohmann::ordered_json;
+
+// One value and a newline, indented by four, ASCII only. Bytes that are not
+// UTF-8 become U+FFFD.
+void PrintJson(std::ostream& out, const Json& value);
+
+// `text` with control characters written as \xNN: the names inside an image
+// are a stranger's, and must not command the terminal or forge a line.
+std::string Printable(absl::string_view text);
+
+// "flatcow-img: warning: MESSAGE" to the error stream.
+void PrintWarning(const Streams& streams, absl::string_view message);
+
+}  // namespace flatcow::tool
+
+#endif  // FLATCOW_TOOL_OUTPUT_H_

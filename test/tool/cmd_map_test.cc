@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <filesystem>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tool_fixture.h"
+
+namespace flatcow::tool {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+class MapTest : public ToolTest {};
+
+// Chains that cover: raw with holes; QED over raw, shorter and longer; QED over
+// QED; zero clusters; nothing at all.
+class MapQemuTest : public QemuTest {
+ protected:
+  void SetUp() override {
+    QemuTest::SetUp();
+    if (IsSkipped()) return;
+    MakeRaw("base.raw", 1 << 20, 512 << 10);
+    Qemu("create -q -f qed a.qed 64M");
+    Qemu("create -q -f qed -b base.raw -F raw b.qed");
+    QemuIo("qed", "b.qed", "write -P 1 0 64k");
+    QemuIo("qed", "b.qed", "write -P 2 256k 128k");
+    QemuIo("qed", "b.qed", "write -z 512k 64k");
+    QemuIo("qed", "b.qed", "write -P 3 704k 64k");
+    Qemu("create -q -f qed -b base.raw -F raw long.qed 3M");
+    Qemu("create -q -f qed -b base.raw -F raw short.qed 512k");
+    Qemu("create -q -f qed -b b.qed -F qed c.qed 2M");
+    QemuIo("qed", "c.qed", "write -P 4 64k 64k");
+    QemuIo("qed", "c.qed", "write -P 4 1500k 100k");
+    Qemu("create -q -f qed -b long.qed -F qed steps.qed 4M");
+    Qemu("create -q -f qed -b a.qed -F qed over.qed 100M");
+    Qemu("create -q -f qed -o cluster_size=4k,table_size=2 small.qed 10M");
+    QemuIo("qed", "small.qed", "write -P 4 5M 12k");
+    QemuIo("qed", "small.qed", "write -P 4 4M 4k");
+    QemuIo("qed", "small.qed", "write -z 6M 4k");
+    std::filesystem::create_directory("sub");
+    Qemu("create -q -f qed -b ../base.raw -F raw sub/s.qed");
+    Qemu("create -q -f raw empty.raw 0");
+  }
+};
+
+TEST_F(MapTest, EmptyQed) {
+  Done("create -q -f qed a 64M");
+  EXPECT_EQ(Done("map --output=json a").out,
+            "[{ \"start\": 0, \"length\": 67108864, \"depth\": 0, \"present\": "
+            "false, \"zero\": true, \"data\": false}]\n");
+  EXPECT_EQ(Done("map a").out,
+            "Offset          Length          Mapped to       File\n");
+}
+
+TEST_F(MapTest, AddCowOverRaw) {
+  MakeRaw("base", 128 << 10, 128 << 10);
+  Done("create -q -f add-cow -b base -F raw -o image_file=i a");
+  EXPECT_EQ(Done("map a").out,
+            "Offset          Length          Mapped to       File\n"
+            "0               0x20000         0               base\n");
+}
+
+TEST_F(MapTest, AllocatedAddCowClustersAreInTheImageFile) {
+  MakeRaw("i", 128 << 10, 128 << 10);
+  Done("create -q -f add-cow -o image_file=i a 128k");
+  EXPECT_EQ(Done("map a").out,
+            "Offset          Length          Mapped to       File\n"
+            "0               0x20000         0               i\n");
+}
+
+TEST_F(MapTest, AHugeSparseDiskIsFast) {
+  Done("create -q -f qed -o cluster_size=1M,table_size=16 a 64T");
+  EXPECT_EQ(Done("map --output=json a").Json().size(), 1u);
+}
+
+TEST_F(MapTest, Errors) {
+  EXPECT_THAT(Refused("map missing"),
+              StartsWith("flatcow-img: map: missing: "));
+  MakeRaw("a", 1 << 20, 0);
+  EXPECT_THAT(Refused("map -s foo a"), HasSubstr("--start-offset: 'foo'"));
+  EXPECT_THAT(Refused("map -l -1 a"), HasSubstr("--max-length: '-1'"));
+  Done("create -q -u -f qed -b gone -F raw b 1M");
+  EXPECT_THAT(Refused("map b"), HasSubstr("gone"));
+}
+
+TEST_F(MapQemuTest, OutputIsQemus) {
+  const std::string here = std::filesystem::current_path().string();
+  for (const std::string& file :
+       {std::string("base.raw"), std::string("a.qed"), std::string("b.qed"),
+        std::string("long.qed"), std::string("short.qed"), std::string("c.qed"),
+        std::string("steps.qed"), std::string("over.qed"),
+        std::string("small.qed"), std::string("sub/s.qed"),
+        std::string("empty.raw"), std::string("./c.qed"), here + "/c.qed"}) {
+    for (const std::string option : {"", "-U ", "--output=json "}) {
+      const std::string line = absl::StrCat("map ", option, file);
+      EXPECT_EQ(Done(line).out, Qemu(line).out) << line;
+    }
+  }
+}
+
+TEST_F(MapQemuTest, PartsAreQemus) {
+  for (const std::string range :
+       {"-s 64k -l 300k", "-s 1000 -l 3000", "-s 2M", "-s 1M", "-l 0",
+        "-s 1023k -l 5M", "-s 4M", "--start-offset=64k --max-length=64k"}) {
+    for (const std::string option : {"", "--output=json "}) {
+      const std::string line = absl::StrCat("map ", option, range, " c.qed");
+      EXPECT_EQ(Done(line).out, Qemu(line).out) << line;
+    }
+  }
+}
+
+TEST_F(MapQemuTest, AFormatThatIsGivenIsUsed) {
+  const char* line = "map -f raw --output=json b.qed";
+  EXPECT_EQ(Done(line).out, Qemu(line).out);
+}
+
+}  // namespace
+}  // namespace flatcow::tool
