@@ -92,7 +92,7 @@ absl::Status Catalog::Refresh() {
     MutexLock lock(mutex_);
     // `scans_` counts when a walk begins; none runs now, so one that began
     // after the call has also ended.
-    if (scans_ > wanted) return absl::OkStatus();
+    if (scans_ >= wanted) return absl::OkStatus();
     ++scans_;
   }
   const auto scan = ScanSource(

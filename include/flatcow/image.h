@@ -33,7 +33,7 @@ std::shared_ptr<MetadataCache> NewMetadataCache(size_t limit_bytes);
 struct OpenOptions {
   Access access = Access::kReadOnly;
   // raw, add-cow or qed. Empty: found by magic, raw when there is none.
-  std::string format;
+  std::string format = {};
   // Takes QEMU's locks on every file of the chain. `share_writes` (qemu-img's
   // -U) reads beside a writer; only with kReadOnly.
   bool lock = true;

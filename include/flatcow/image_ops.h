@@ -62,7 +62,7 @@ struct CheckOptions {
 // Counts in clusters, except where said. With repair, `corruptions` and
 // `leaks` are what is left.
 struct CheckResult {
-  std::string format;
+  std::string format = {};
   uint64_t total_clusters = 0;
   uint64_t allocated_clusters = 0;
   uint64_t fragmented_clusters = 0;
@@ -82,7 +82,7 @@ absl::StatusOr<CheckResult> CheckImage(FileSystem& file_system,
                                        const CheckOptions& options);
 
 struct InfoOptions {
-  std::string format;
+  std::string format = {};
   bool lock = true;
   bool share_writes = false;
 };

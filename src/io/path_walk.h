@@ -3,11 +3,11 @@
 // Looks names up component by component, so that a walk can be stopped before
 // it steps into a mount that must not be asked.
 //
-//   at a root's path?     continue from the root's descriptor
-//   on the excluded device?   ELOOP
-//   a link?               its target takes the place of the component;
-//                         an absolute target starts again at "/"
-//   else                  step into it
+//   at a root's path?        continue from the root's descriptor
+//   on the excluded device?  ELOOP
+//   a link?                  its target takes the place of the component;
+//                            an absolute target starts again at "/"
+//   else                     step into it
 //
 // None of this asks the file system that lies at a component before its device
 // is known: O_PATH opens nothing, and statx answers from what is cached.

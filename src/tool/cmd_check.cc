@@ -72,23 +72,25 @@ Json ToJson(const std::string& file, const CheckResult& result) {
 }
 
 void PrintRepaired(std::ostream& out, const CheckResult& result) {
-  out << "The following inconsistencies were found and repaired:\n\n"
-      << "    " << result.leaks_fixed << " leaked clusters\n"
-      << "    " << result.corruptions_fixed << " corruptions\n\n";
+  if (result.leaks_fixed != 0 || result.corruptions_fixed != 0) {
+    out << "The following inconsistencies were found and repaired:\n\n"
+        << "    " << result.leaks_fixed << " leaked clusters\n"
+        << "    " << result.corruptions_fixed << " corruptions\n\n";
+  }
   if (!result.changed.empty()) {
-    out << "The repair changed what the guest reads:\n\n";
+    out << "Changed by the repair:\n\n";
     for (const std::string& range : result.changed) {
       out << "    " << Printable(range) << '\n';
     }
     out << '\n';
   }
-  out << "Double checking the fixed image now...\n";
+  if (result.leaks_fixed != 0 || result.corruptions_fixed != 0) {
+    out << "Double checking the fixed image now...\n";
+  }
 }
 
 void PrintHuman(std::ostream& out, const CheckResult& result) {
-  if (result.leaks_fixed != 0 || result.corruptions_fixed != 0) {
-    PrintRepaired(out, result);
-  }
+  PrintRepaired(out, result);
   if (ExitCode(result) == kClean) {
     out << "No errors were found on the image.\n";
   }
@@ -164,7 +166,8 @@ absl::StatusOr<int> RunCheck(const ParsedArguments& arguments,
     PrintWarning(streams, warning);
   }
   for (const std::string& problem : result->problems) {
-    streams.err << Printable(problem) << '\n';
+    streams.err << "flatcow-img: check: " << Printable(*file) << ": "
+                << Printable(problem) << '\n';
   }
   if (!arguments.Has("quiet")) {
     if (*output == OutputFormat::kJson) {

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <limits.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,16 +19,15 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "flatcow/file.h"
 #include "flatcow/status.h"
+#include "support/scoped_mount.h"
 #include "support/temporary_directory.h"
 
 namespace flatcow {
@@ -126,7 +127,7 @@ TEST_F(PosixFileTest, OffsetsBeyondOffTFail) {
   const auto file = Make("x");
   uint8_t byte = 0;
   EXPECT_EQ(ErrnoOf(file->Read(kTooFar, {&byte, 1}).status()), EFBIG);
-  EXPECT_EQ(ErrnoOf(file->Read(kTooFar - 1, {&byte, 1}).status()), 0);
+  EXPECT_EQ(ErrnoOf(file->Read(kTooFar - 2, {&byte, 1}).status()), 0);
   EXPECT_EQ(ErrnoOf(file->Read(UINT64_MAX, {&byte, 1}).status()), EFBIG);
   EXPECT_EQ(ErrnoOf(Write(*file, kTooFar - 1, "ab")), EFBIG);
   EXPECT_EQ(ErrnoOf(Write(*file, UINT64_MAX, "ab")), EFBIG);
@@ -203,6 +204,82 @@ TEST_F(PosixFileTest, SeeksFindHoles) {
   EXPECT_EQ(*file->SeekData(2 << 20), 4u << 20);
   EXPECT_EQ(*file->SeekData(4 << 20), 4u << 20);
   EXPECT_EQ(*file->SeekHole(5 << 20), 4u << 20);
+}
+
+// ramfs knows neither fallocate nor holes.
+TEST_F(PosixFileTest, FileSystemWithoutHoles) {
+  const ScopedMount mount("ramfs", directory_.path());
+  if (!mount.mounted()) GTEST_SKIP() << mount.why_not();
+  const auto file = Make(std::string(3 << 20, 'x'));
+  EXPECT_TRUE(file->Allocate({0, 4 << 20}).ok());
+  ASSERT_TRUE(file->Zero({5, (2 << 20) + 3}).ok());
+  std::string expected(3 << 20, 'x');
+  std::fill_n(expected.begin() + 5, (2 << 20) + 3, '\0');
+  EXPECT_TRUE(Contents() == expected);
+  EXPECT_TRUE(file->Zero({(3 << 20) - 1, 100}).ok());
+  EXPECT_EQ(file->Stat()->size, 3u << 20);
+  EXPECT_EQ(*file->SeekData(10), 10u);
+  EXPECT_EQ(*file->SeekHole(10), 3u << 20);
+  EXPECT_EQ(*file->SeekData(4 << 20), 3u << 20);
+  EXPECT_EQ(*file->SeekHole(4 << 20), 3u << 20);
+}
+
+// Attaches a file to a loop device for the length of a test.
+class LoopDevice {
+ public:
+  explicit LoopDevice(const std::string& backing) {
+    const UniqueFd control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+    const int number = ioctl(control.get(), LOOP_CTL_GET_FREE);
+    if (number < 0) return;
+    const std::string name = absl::StrCat("/dev/loop", number);
+    UniqueFd device(open(name.c_str(), O_RDWR | O_CLOEXEC));
+    const UniqueFd file(open(backing.c_str(), O_RDWR | O_CLOEXEC));
+    if (ioctl(device.get(), LOOP_SET_FD, file.get()) != 0) return;
+    device_ = std::move(device);
+    name_ = name;
+  }
+  ~LoopDevice() {
+    if (device_.valid()) ioctl(device_.get(), LOOP_CLR_FD, 0);
+  }
+  LoopDevice(const LoopDevice&) = delete;
+  LoopDevice& operator=(const LoopDevice&) = delete;
+
+  // Empty when there is none.
+  const std::string& name() const { return name_; }
+
+ private:
+  UniqueFd device_;
+  std::string name_;
+};
+
+TEST_F(PosixFileTest, BlockDevice) {
+  Make(std::string(1 << 20, 'x'));
+  const LoopDevice device(name_);
+  if (device.name().empty()) GTEST_SKIP() << "no loop device to be had";
+  auto opened = PosixFileSystem().Open(device.name(), Access::kReadWrite);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  const std::unique_ptr<File> file = *std::move(opened);
+  EXPECT_EQ(file->Stat()->size, 1u << 20);
+  EXPECT_EQ(PosixFileSystem().Stat(device.name())->size, 1u << 20);
+  EXPECT_TRUE(S_ISBLK(file->Stat()->mode));
+  EXPECT_EQ(*file->SeekData(100), 100u);
+  EXPECT_EQ(*file->SeekHole(100), 1u << 20);
+  EXPECT_EQ(*file->SeekData(2 << 20), 1u << 20);
+  EXPECT_TRUE(file->Allocate({0, 4096}).ok());
+
+  // Whole sectors, and a range that is none.
+  ASSERT_TRUE(file->Zero({4096, 8192}).ok());
+  ASSERT_TRUE(file->Zero({100'000, 333}).ok());
+  std::vector<uint8_t> bytes(1 << 20);
+  ASSERT_EQ(*file->Read(0, absl::MakeSpan(bytes)), bytes.size());
+  std::string expected(1 << 20, 'x');
+  std::fill_n(expected.begin() + 4096, 8192, '\0');
+  std::fill_n(expected.begin() + 100'000, 333, '\0');
+  EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), expected.begin()));
+
+  EXPECT_EQ(*file->Read((1 << 20) - 3, {bytes.data(), 10}), 3u);
+  EXPECT_EQ(ErrnoOf(Write(*file, (1 << 20) - 2, "abcd")), ENOSPC);
+  EXPECT_TRUE((*file->Reopen(Access::kReadOnly))->Stat()->size == 1u << 20);
 }
 
 TEST_F(PosixFileTest, ReopenFindsTheFileUnderAnyName) {

@@ -130,8 +130,7 @@ TEST_F(CheckTest, RepairOfAllListsWhatChanged) {
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("    0 leaked clusters\n"
                                     "    1 corruptions\n\n"
-                                    "The repair changed what the guest reads:"
-                                    "\n\n    "));
+                                    "Changed by the repair:\n\n    "));
   EXPECT_THAT(result.out, HasSubstr("No errors were found on the image.\n"));
   EXPECT_EQ(Peek("a", kL1), 0u);
 

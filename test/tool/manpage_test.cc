@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -27,12 +26,16 @@ using testing::ContainerEq;
 using testing::Contains;
 using Options = std::set<std::string>;
 
+std::vector<std::string> Lines(const std::string& text) {
+  return absl::StrSplit(text, '\n');
+}
+
 // The options of a help text: lines that are indented and begin with '-'.
 //   "  -f, --format=FMT  ..."  gives -f and --format
 //   "  -o uid=N  ..."          gives uid: an option of a mount
 Options HelpOptions(const std::string& text) {
   Options options;
-  for (const std::string& line : absl::StrSplit(text, '\n')) {
+  for (const std::string& line : Lines(text)) {
     const std::vector<std::string> words = Words(line);
     if (!absl::StartsWith(line, " ") || words.empty()) continue;
     for (size_t i = 0; i < words.size(); ++i) {
@@ -54,7 +57,7 @@ Options HelpOptions(const std::string& text) {
 Options HelpWords(const std::string& text, const std::string& heading) {
   Options options;
   bool inside = false;
-  for (const std::string& line : absl::StrSplit(text, '\n')) {
+  for (const std::string& line : Lines(text)) {
     if (line == heading) {
       inside = true;
     } else if (line.empty()) {
@@ -73,7 +76,7 @@ std::vector<std::string> Section(const std::string& page,
                                  const std::string& heading) {
   std::vector<std::string> lines;
   bool inside = false;
-  for (const std::string& line : absl::StrSplit(page, '\n')) {
+  for (const std::string& line : Lines(page)) {
     if (absl::StartsWith(line, ".Sh ") || absl::StartsWith(line, ".Ss ")) {
       inside = line.substr(4) == heading;
     } else if (inside) {
@@ -113,7 +116,6 @@ Options PageOptions(const std::string& page, const std::string& heading,
   return options;
 }
 
-// `-o` takes an argument of its own; its keys are compared one by one.
 Options Union(Options a, const Options& b) {
   a.insert(b.begin(), b.end());
   return a;
@@ -166,8 +168,7 @@ TEST_F(ManpageTest, FlatcowImgVerbs) {
   const std::string page = ReadPage("flatcow-img.1");
   std::vector<std::string> verbs;
   bool inside = false;
-  for (const std::string& line :
-       absl::StrSplit(Help(program, {"--help"}), '\n')) {
+  for (const std::string& line : Lines(Help(program, {"--help"}))) {
     if (line.empty()) inside = false;
     if (inside) verbs.push_back(Words(line)[0]);
     if (line == "Verbs:") inside = true;
@@ -190,7 +191,7 @@ TEST_F(ManpageTest, KeysOfCreate) {
   for (const char* format : {"add-cow", "qed", "raw"}) {
     const std::string help = Help(Environment("FLATCOW_IMG_BINARY"),
                                   {"create", "-f", format, "-o", "help"});
-    for (const std::string& line : absl::StrSplit(help, '\n')) {
+    for (const std::string& line : Lines(help)) {
       if (!absl::StartsWith(line, "  ")) continue;
       const std::string word = Words(line)[0];
       keys.insert(word.substr(0, word.find('=')));
@@ -206,6 +207,7 @@ TEST_F(ManpageTest, Flatcow) {
   }
   const std::string help = Help(Environment("FLATCOW_BINARY"), {"--help"});
   const std::string page = ReadPage("flatcow.1");
+  // The help names -o only with its words, which are compared one by one.
   Options letters = PageOptions(page, "OPTIONS", "Fl");
   EXPECT_EQ(letters.erase("-o"), 1u);
   EXPECT_THAT(Union(letters, PageOptions(page, "Mount options", "Cm")),

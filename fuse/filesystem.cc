@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "filesystem.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "flatcow/image.h"
+#include "flatcow/status.h"
+
+namespace flatcow::daemon {
+namespace {
+
+constexpr size_t kMetadataCacheBytes = size_t{64} << 20;
+
+// Attributes of a view that is open and locked change through us only, and the
+// kernel drops its own copy after each write, so a second is safe; so are
+// folders, of which only modes and times could be late. Anything else may
+// change on the host at any moment.
+constexpr double kStableSeconds = 1.0;
+
+OpenOptions ImageOptions(const Options& options) {
+  OpenOptions open;
+  open.lock = options.lock;
+  open.metadata_cache = NewMetadataCache(kMetadataCacheBytes);
+  return open;
+}
+
+// The clock that host file systems stamp with, so that a time taken before a
+// change is never after the change's own stamp.
+int64_t StampNs() {
+  timespec now;
+  clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
+}
+
+// At most the size; and never 0, for archivers take that as "all zero".
+uint64_t BlocksOf(uint64_t allocated_bytes, uint64_t size) {
+  constexpr uint64_t kLeast = 4096;
+  const uint64_t bytes = std::min(std::max(allocated_bytes, kLeast), size);
+  return bytes / 512 + (bytes % 512 != 0);
+}
+
+void Count(std::atomic<uint64_t>& counter, uint64_t by = 1) {
+  counter.fetch_add(by, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+class OpenDirectory {
+ public:
+  explicit OpenDirectory(NodeId node) : node_(node) {}
+
+ private:
+  friend class Filesystem;
+
+  const NodeId node_;
+  // The kernel reads a folder's handle from one thread at a time.
+  std::vector<DirectoryEntry> entries_;
+};
+
+Filesystem::Filesystem(ConfinedFileSystem& files, Catalog& catalog,
+                       const Options& options, Log& log)
+    : files_(files),
+      catalog_(catalog),
+      log_(log),
+      options_(options),
+      views_(files, catalog, ImageOptions(options), log) {}
+
+Filesystem::~Filesystem() = default;
+
+// ---- Names and attributes
+
+Attributes Filesystem::Describe(const NodeInfo& node,
+                                const OpenView* view) const {
+  Attributes attributes;
+  attributes.node = node.id;
+  attributes.inode = node.inode;
+  attributes.links = node.links;
+  attributes.uid = options_.uid.value_or(node.stat.uid);
+  attributes.gid = options_.gid.value_or(node.stat.gid);
+  attributes.mtime_ns = node.mtime_ns;
+  attributes.ctime_ns = std::max(node.stat.ctime_ns, node.mtime_ns);
+  mode_t mask = 0777 & ~options_.umask;
+  if (options_.read_only) mask &= ~mode_t{0222};
+  if (node.is_directory) {
+    attributes.mode = S_IFDIR | (node.stat.mode & mask);
+    attributes.timeout_seconds = kStableSeconds;
+    return attributes;
+  }
+  mask &= 0666;
+  if (view == nullptr) {
+    // A damaged image is there to be seen, not to be opened. When just another
+    // file is missing or out of bounds, opening tells which.
+    const int error = ErrnoOf(node.status);
+    if (error == EINVAL || error == ENOTSUP) mask = 0;
+    attributes.size = node.virtual_size;
+  } else {
+    attributes.size = view->image().Size();
+    attributes.mtime_ns = std::max(node.mtime_ns, view->last_change_ns());
+    attributes.ctime_ns = std::max(attributes.ctime_ns, attributes.mtime_ns);
+    if (options_.lock) attributes.timeout_seconds = kStableSeconds;
+  }
+  attributes.mode = S_IFREG | (node.stat.mode & mask);
+  attributes.blocks = BlocksOf(node.allocated_bytes, attributes.size);
+  return attributes;
+}
+
+absl::StatusOr<Attributes> Filesystem::Lookup(NodeId parent,
+                                              const std::string& name) {
+  const auto node = catalog_.Lookup(parent, name);
+  if (!node.ok()) return node.status();
+  if (node->is_directory) return Describe(*node, nullptr);
+  const OpenViews::User user = views_.Find(node->id);
+  return Describe(*node, user.get());
+}
+
+void Filesystem::Forget(NodeId node, uint64_t lookups) {
+  views_.Forget(node);
+  catalog_.Forget(node, lookups);
+}
+
+absl::StatusOr<Attributes> Filesystem::GetAttributes(NodeId node) {
+  const OpenViews::User user = views_.Find(node);
+  const auto info = catalog_.Get(node);
+  if (!info.ok()) return info.status();
+  return Describe(*info, user.get());
+}
+
+absl::StatusOr<struct statvfs> Filesystem::StatFileSystem() const {
+  struct statvfs info;
+  if (fstatvfs(files_.root_descriptor(0), &info) != 0) {
+    return ErrnoError(errno, files_.root_path(0));
+  }
+  return info;
+}
+
+absl::Status Filesystem::SetSize(NodeId node, uint64_t size) {
+  const auto info = catalog_.Get(node);
+  if (!info.ok()) return info.status();
+  if (options_.read_only) return ErrnoError(EROFS, info->view_name);
+  const auto opened = views_.Acquire(*info, Access::kReadWrite);
+  if (!opened.ok()) return Refuse(info->view_name, opened.status());
+  OpenView& view = *opened->user.get();
+  const uint64_t old_size = view.image().Size();
+  if (size == old_size) return absl::OkStatus();
+  if (size < old_size) {
+    return Refuse(info->view_name,
+                  MakeError(EPERM, absl::StrCat("not cut from ", old_size,
+                                                " to ", size,
+                                                " bytes: a view only grows")));
+  }
+  const int64_t now = StampNs();
+  const absl::Status resized = view.image().Resize(size);
+  if (!resized.ok()) return Refuse(info->view_name, resized);
+  view.NoteChange(now);
+  return absl::OkStatus();
+}
+
+// ---- Open views
+
+absl::StatusOr<OpenedView> Filesystem::Open(NodeId node, int flags) {
+  Count(counters_.opens);
+  const auto info = catalog_.Get(node);
+  if (!info.ok()) return info.status();
+  if (info->is_directory) return ErrnoError(EISDIR, info->view_name);
+  if ((flags & O_TRUNC) != 0) {
+    return Refuse(info->view_name,
+                  MakeError(EPERM,
+                            "opening with O_TRUNC would empty the disk, so it "
+                            "is refused: write with `dd conv=notrunc`, or make "
+                            "a new image with `flatcow-img convert`"));
+  }
+  const bool write = (flags & O_ACCMODE) != O_RDONLY;
+  if (write && options_.read_only) return ErrnoError(EROFS, info->view_name);
+
+  auto opened = views_.Acquire(
+      *info, write ? Access::kReadWrite : Access::kReadOnly);
+  if (!opened.ok()) return Refuse(info->view_name, opened.status());
+  if (opened->is_first) {
+    for (const std::string& warning : opened->user->image().Warnings()) {
+      log_.Write(Severity::kWarning,
+                 absl::StrCat(info->view_name, ": ", warning));
+    }
+  }
+  OpenedView result;
+  result.direct_io = options_.cache == CachePolicy::kNone ||
+                     ((flags & O_DIRECT) != 0 && direct_io_coherent_);
+  // Also for a direct open: otherwise it would empty the cache of others.
+  result.keep_cache = opened->unchanged;
+  result.view = opened->user.Keep();
+  return result;
+}
+
+void Filesystem::Release(OpenView* view) { views_.Release(view); }
+
+absl::StatusOr<size_t> Filesystem::Read(OpenView* view, uint64_t offset,
+                                        absl::Span<uint8_t> buffer) {
+  Count(counters_.reads);
+  auto size = view->image().Read(offset, buffer);
+  if (!size.ok()) return Fail(*view, "read", size.status());
+  Count(counters_.bytes_read, *size);
+  return size;
+}
+
+absl::StatusOr<size_t> Filesystem::Write(OpenView* view, uint64_t offset,
+                                         absl::Span<const uint8_t> data,
+                                         bool durable) {
+  Count(counters_.writes);
+  const int64_t now = StampNs();
+  auto size = view->image().Write(offset, data);
+  if (!size.ok()) {
+    // The guest's own doing, as on a block device: nothing for the log.
+    if (offset >= view->image().Size()) return size.status();
+    return Fail(*view, "write", size.status());
+  }
+  view->NoteChange(now);
+  Count(counters_.bytes_written, *size);
+  if (durable) {
+    const absl::Status flushed = Flush(view);
+    if (!flushed.ok()) return flushed;
+  }
+  return size;
+}
+
+absl::Status Filesystem::Flush(OpenView* view) {
+  const absl::Status status = view->image().Flush();
+  return status.ok() ? status : Fail(*view, "flush", status);
+}
+
+absl::Status Filesystem::Fallocate(OpenView* view, int mode, Extent extent) {
+  Image& image = view->image();
+  const uint64_t size = image.Size();
+  if (extent.offset > size || extent.length > size - extent.offset) {
+    return ErrnoError(EFBIG, view->name());
+  }
+  const int64_t now = StampNs();
+  absl::Status status;
+  switch (mode) {
+    case 0:
+    case FALLOC_FL_KEEP_SIZE:
+      status = image.Allocate(extent);
+      break;
+    case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+    case FALLOC_FL_ZERO_RANGE:
+    case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
+      // The kernel drops its pages of the range itself when this returns.
+      status = image.WriteZeroes(extent);
+      break;
+    default:
+      return ErrnoError(EOPNOTSUPP, view->name());
+  }
+  if (!status.ok()) return Fail(*view, "fallocate", status);
+  view->NoteChange(now);
+  return status;
+}
+
+absl::StatusOr<uint64_t> Filesystem::Seek(OpenView* view, uint64_t offset,
+                                          SeekTarget target) {
+  auto found = SeekView(view->image(), offset, target);
+  if (!found.ok() && ErrnoOf(found.status()) != ENXIO) {
+    return Fail(*view, "seek", found.status());
+  }
+  return found;
+}
+
+// ---- Folders
+
+absl::StatusOr<OpenDirectory*> Filesystem::OpenFolder(NodeId node) {
+  return new OpenDirectory(node);
+}
+
+absl::StatusOr<absl::Span<const DirectoryEntry>> Filesystem::ReadFolder(
+    OpenDirectory* folder, uint64_t position) {
+  if (position == 0) {
+    auto entries = catalog_.List(folder->node_);
+    if (!entries.ok()) return Refuse("", entries.status());
+    // No parent's inode number here: the kernel knows its own.
+    folder->entries_ = {{".", folder->node_, true}, {"..", kRootNode, true}};
+    folder->entries_.insert(folder->entries_.end(), entries->begin(),
+                            entries->end());
+  }
+  const absl::Span<const DirectoryEntry> all(folder->entries_);
+  return all.subspan(std::min<uint64_t>(position, all.size()));
+}
+
+void Filesystem::ReleaseFolder(OpenDirectory* folder) { delete folder; }
+
+// ---- What the log says
+
+absl::Status Filesystem::Refuse(absl::string_view view_name,
+                                const absl::Status& status) {
+  const absl::Status annotated =
+      view_name.empty() ? status : Annotate(status, view_name);
+  // The kernel repeats the request; if that fails too, it is logged then.
+  if (ErrnoOf(status) == ESTALE) return annotated;
+  Count(counters_.errors);
+  log_.WriteLimited(Severity::kError, annotated.message(),
+                    annotated.message());
+  return annotated;
+}
+
+// Once per image, operation and errno, for a bad disk fails at every offset.
+absl::Status Filesystem::Fail(const OpenView& view,
+                              absl::string_view operation,
+                              const absl::Status& status) {
+  Count(counters_.errors);
+  log_.WriteLimited(
+      Severity::kError,
+      absl::StrCat(view.name(), " ", operation, " ", ErrnoOf(status)),
+      absl::StrCat(view.name(), ": ", operation, ": ", status.message()));
+  return status;
+}
+
+std::string Filesystem::Summary() const {
+  return absl::StrCat("opens ", counters_.opens.load(), ", reads ",
+                      counters_.reads.load(), " (",
+                      counters_.bytes_read.load(), " bytes), writes ",
+                      counters_.writes.load(), " (",
+                      counters_.bytes_written.load(), " bytes), errors ",
+                      counters_.errors.load());
+}
+
+}  // namespace flatcow::daemon

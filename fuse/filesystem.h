@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the operations of the mount mean, without a word of libfuse.
+//
+// Every method may be called by any number of threads at once. Errors carry
+// the errno for the caller; the ones worth a line in the log are logged here.
+#ifndef FLATCOW_FUSE_FILESYSTEM_H_
+#define FLATCOW_FUSE_FILESYSTEM_H_
+
+#include <sys/statvfs.h>
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "catalog.h"
+#include "flatcow/confined_file_system.h"
+#include "flatcow/extent.h"
+#include "log.h"
+#include "open_views.h"
+#include "options.h"
+#include "view_seek.h"
+
+namespace flatcow::daemon {
+
+struct Attributes {
+  NodeId node = 0;
+  uint64_t inode = 0;
+  mode_t mode = 0;  // type and permission bits
+  uint32_t links = 0;
+  uid_t uid = 0;
+  gid_t gid = 0;
+  uint64_t size = 0;    // bytes
+  uint64_t blocks = 0;  // of 512 bytes
+  int64_t mtime_ns = 0;
+  int64_t ctime_ns = 0;
+  double timeout_seconds = 0;  // how long the kernel may believe them
+};
+
+// How an open view behaves.
+struct OpenedView {
+  OpenView* view = nullptr;
+  bool direct_io = false;   // past the kernel's page cache
+  bool keep_cache = false;  // what the kernel has cached still holds
+};
+
+// Since the start.
+struct Counters {
+  std::atomic<uint64_t> opens{0};
+  std::atomic<uint64_t> reads{0};
+  std::atomic<uint64_t> bytes_read{0};
+  std::atomic<uint64_t> writes{0};
+  std::atomic<uint64_t> bytes_written{0};
+  std::atomic<uint64_t> errors{0};
+};
+
+// A folder being listed.
+class OpenDirectory;
+
+class Filesystem {
+ public:
+  // `files`, `catalog` and `log` outlive this.
+  Filesystem(ConfinedFileSystem& files, Catalog& catalog,
+             const Options& options, Log& log);
+  ~Filesystem();
+
+  // False: the kernel keeps stale pages behind a direct write, so O_DIRECT
+  // opens must go through its page cache. Call before the first Open().
+  void SetDirectIoCoherent(bool coherent) { direct_io_coherent_ = coherent; }
+
+  absl::StatusOr<Attributes> Lookup(NodeId parent, const std::string& name);
+  void Forget(NodeId node, uint64_t lookups);
+  absl::StatusOr<Attributes> GetAttributes(NodeId node);
+  absl::StatusOr<struct statvfs> StatFileSystem() const;
+
+  // truncate(2). Smaller: EPERM.
+  absl::Status SetSize(NodeId node, uint64_t size);
+
+  // `flags` of open(2). Errors: EPERM with O_TRUNC, EROFS, and OpenImage()'s.
+  absl::StatusOr<OpenedView> Open(NodeId node, int flags);
+  void Release(OpenView* view);
+
+  absl::StatusOr<size_t> Read(OpenView* view, uint64_t offset,
+                              absl::Span<uint8_t> buffer);
+  // `durable`: flushed before the return.
+  absl::StatusOr<size_t> Write(OpenView* view, uint64_t offset,
+                               absl::Span<const uint8_t> data, bool durable);
+  absl::Status Flush(OpenView* view);
+  // `mode` of fallocate(2).
+  absl::Status Fallocate(OpenView* view, int mode, Extent extent);
+  absl::StatusOr<uint64_t> Seek(OpenView* view, uint64_t offset,
+                                SeekTarget target);
+
+  absl::StatusOr<OpenDirectory*> OpenFolder(NodeId node);
+  // The entries from the `position`th on, `.` and `..` first; beginning with 0
+  // looks again. Valid until the next call with this folder.
+  absl::StatusOr<absl::Span<const DirectoryEntry>> ReadFolder(
+      OpenDirectory* folder, uint64_t position);
+  void ReleaseFolder(OpenDirectory* folder);
+
+  OpenViews& views() { return views_; }
+  std::string Summary() const;
+
+ private:
+  Attributes Describe(const NodeInfo& node, const OpenView* view) const;
+  absl::Status Refuse(absl::string_view view_name, const absl::Status& status);
+  absl::Status Fail(const OpenView& view, absl::string_view operation,
+                    const absl::Status& status);
+
+  ConfinedFileSystem& files_;
+  Catalog& catalog_;
+  Log& log_;
+  const Options options_;
+  bool direct_io_coherent_ = true;
+  Counters counters_;
+  OpenViews views_;
+};
+
+}  // namespace flatcow::daemon
+
+#endif  // FLATCOW_FUSE_FILESYSTEM_H_

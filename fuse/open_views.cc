@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "open_views.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "flatcow/status.h"
+
+namespace flatcow::daemon {
+
+void OpenView::NoteChange(int64_t time_ns) {
+  int64_t known = last_change_ns_.load(std::memory_order_relaxed);
+  while (known < time_ns && !last_change_ns_.compare_exchange_weak(
+                                known, time_ns, std::memory_order_relaxed)) {
+  }
+}
+
+OpenViews::OpenViews(FileSystem& files, Catalog& catalog, OpenOptions options,
+                     Log& log)
+    : files_(files),
+      catalog_(catalog),
+      options_(std::move(options)),
+      log_(log) {}
+
+OpenViews::~OpenViews() { CloseAll(); }
+
+OpenViews::ChainState OpenViews::StateOf(const Image& image) {
+  ChainState state;
+  for (const std::string& path : image.ChainPaths()) {
+    const auto stat = files_.Stat(path);
+    if (!stat.ok()) return {};
+    state.push_back(SignatureOf(*stat));
+  }
+  return state;
+}
+
+absl::StatusOr<std::unique_ptr<Image>> OpenViews::Open(const NodeInfo& node,
+                                                       Access access) {
+  OpenOptions options = options_;
+  options.access = access;
+  auto image = OpenImage(files_, catalog_.AbsolutePath(node.path), options);
+  if (!image.ok()) return image.status();
+  // The name may have been given to another file since the kernel looked it
+  // up; told so, the kernel looks again.
+  const auto paths = (*image)->ChainPaths();
+  const auto stat = files_.Stat(paths.front());
+  if (!stat.ok() || stat->id != node.stat.id) {
+    return ErrnoError(ESTALE, paths.front());
+  }
+  return image;
+}
+
+absl::StatusOr<OpenViews::Opened> OpenViews::Acquire(const NodeInfo& node,
+                                                     Access access) {
+  catalog_.AddUser(node.id);
+  OpenView* view = nullptr;
+  bool is_first = false;
+  bool upgrade = false;
+  {
+    MutexLock lock(mutex_);
+    while (true) {
+      std::unique_ptr<OpenView>& slot = views_[node.id];
+      if (slot == nullptr) {
+        slot = std::make_unique<OpenView>();
+        is_first = true;
+      } else if (slot->state_ != OpenView::State::kOpen) {
+        changed_.Wait(mutex_);
+        continue;
+      }
+      view = slot.get();
+      break;
+    }
+    ++view->users_;
+    if (!is_first && access == Access::kReadWrite &&
+        !view->image_->Writable()) {
+      view->state_ = OpenView::State::kUpgrading;
+      upgrade = true;
+    }
+  }
+  User user(*this, view);
+  if (upgrade) {
+    const absl::Status status = view->image_->MakeWritable();
+    {
+      MutexLock lock(mutex_);
+      view->state_ = OpenView::State::kOpen;
+      changed_.NotifyAll();
+    }
+    if (!status.ok()) return status;
+  }
+  if (!is_first) return Opened{std::move(user), false, options_.lock};
+
+  auto image = Open(node, access);
+  const ChainState state = image.ok() ? StateOf(**image) : ChainState();
+  bool unchanged = false;
+  {
+    MutexLock lock(mutex_);
+    if (image.ok()) {
+      view->node_ = node.id;
+      view->name_ = node.view_name;
+      view->image_ = *std::move(image);
+      view->state_ = OpenView::State::kOpen;
+      const auto last = at_last_close_.find(node.id);
+      unchanged = last != at_last_close_.end() && !state.empty() &&
+                  last->second == state;
+    } else {
+      user.Keep();
+      views_.erase(node.id);
+    }
+    changed_.NotifyAll();
+  }
+  if (!image.ok()) {
+    catalog_.RemoveUser(node.id);
+    return image.status();
+  }
+  return Opened{std::move(user), true, unchanged};
+}
+
+void OpenViews::Release(OpenView* view) {
+  const NodeId node = view->node_;
+  {
+    MutexLock lock(mutex_);
+    // An open that upgrades counts as a user, so the last one is not here
+    // before it is done.
+    if (--view->users_ > 0) {
+      view = nullptr;
+    } else {
+      view->state_ = OpenView::State::kClosing;
+    }
+  }
+  if (view != nullptr) {
+    FlushAndLog(*view);
+    ChainState state = StateOf(*view->image_);
+    const int64_t now = NowNs();
+    const bool settled = std::all_of(
+        state.begin(), state.end(), [now](const FileSignature& signature) {
+          return IsSettled(signature, now);
+        });
+    view->image_.reset();
+    // Before the view is gone: who then asks the catalog for the size must not
+    // get what was true before it was opened.
+    catalog_.RemoveUser(node);
+    MutexLock lock(mutex_);
+    if (settled && !state.empty()) {
+      at_last_close_[node] = std::move(state);
+    } else {
+      at_last_close_.erase(node);
+    }
+    views_.erase(node);
+    changed_.NotifyAll();
+    return;
+  }
+  catalog_.RemoveUser(node);
+}
+
+OpenViews::User OpenViews::Find(NodeId node) {
+  OpenView* view = nullptr;
+  {
+    MutexLock lock(mutex_);
+    while (true) {
+      const auto it = views_.find(node);
+      if (it == views_.end()) return {};
+      view = it->second.get();
+      if (view->state_ == OpenView::State::kOpening) return {};
+      if (view->state_ != OpenView::State::kClosing) break;
+      changed_.Wait(mutex_);
+    }
+    ++view->users_;
+  }
+  catalog_.AddUser(node);
+  return User(*this, view);
+}
+
+std::vector<OpenViews::User> OpenViews::All() {
+  std::vector<NodeId> nodes;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [node, view] : views_) nodes.push_back(node);
+  }
+  std::vector<User> users;
+  for (const NodeId node : nodes) {
+    User user = Find(node);
+    if (user) users.push_back(std::move(user));
+  }
+  return users;
+}
+
+void OpenViews::Forget(NodeId node) {
+  MutexLock lock(mutex_);
+  at_last_close_.erase(node);
+}
+
+bool OpenViews::FlushAndLog(OpenView& view) {
+  if (!view.image_->NeedsFlush()) return true;
+  const absl::Status status = view.image_->Flush();
+  if (status.ok()) return true;
+  log_.WriteLimited(Severity::kError, absl::StrCat(view.name_, " flush"),
+                    absl::StrCat(view.name_, ": flush: ", status.message()));
+  return false;
+}
+
+bool OpenViews::FlushAll() {
+  bool good = true;
+  for (const User& user : All()) good = FlushAndLog(*user.get()) && good;
+  return good;
+}
+
+void OpenViews::CloseAll() {
+  absl::flat_hash_map<NodeId, std::unique_ptr<OpenView>> views;
+  {
+    MutexLock lock(mutex_);
+    views.swap(views_);
+  }
+  for (auto& [node, view] : views) {
+    if (view->image_ == nullptr) continue;
+    FlushAndLog(*view);
+    view->image_.reset();
+  }
+}
+
+}  // namespace flatcow::daemon

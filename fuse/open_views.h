@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The views that are open: one image for each, however many times it is open.
+//
+//   opening ----> open <----> upgrading (a first writer: MakeWritable)
+//      |            |
+//      v            v  last user gone
+//   (failed)     closing ----> (gone)
+//
+// Whoever finds a view opening, upgrading or closing waits: an image that is
+// just letting go of its locks would refuse the next open of ourselves.
+#ifndef FLATCOW_FUSE_OPEN_VIEWS_H_
+#define FLATCOW_FUSE_OPEN_VIEWS_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "catalog.h"
+#include "file_signature.h"
+#include "flatcow/file.h"
+#include "flatcow/image.h"
+#include "log.h"
+#include "mutex.h"
+
+namespace flatcow::daemon {
+
+class OpenView {
+ public:
+  // Valid while the caller has the view open.
+  Image& image() const { return *image_; }
+  NodeId node() const { return node_; }
+  const std::string& name() const { return name_; }
+
+  // When the guest last changed something that the host's time stamps may not
+  // show yet; 0 if never. NoteChange() wants the time before the change, which
+  // the host's own stamp then never falls behind.
+  int64_t last_change_ns() const {
+    return last_change_ns_.load(std::memory_order_relaxed);
+  }
+  void NoteChange(int64_t time_ns);
+
+ private:
+  friend class OpenViews;
+  enum class State { kOpening, kOpen, kUpgrading, kClosing };
+
+  NodeId node_ = 0;
+  std::string name_;
+  std::unique_ptr<Image> image_;
+  std::atomic<int64_t> last_change_ns_{0};
+
+  // Guarded by OpenViews::mutex_.
+  State state_ = State::kOpening;
+  uint64_t users_ = 0;
+};
+
+// Thread-safe.
+class OpenViews {
+ public:
+  // Lets go of the view at the end of the scope.
+  class User {
+   public:
+    User() = default;
+    User(OpenViews& views, OpenView* view) : views_(&views), view_(view) {}
+    User(User&& other) noexcept
+        : views_(other.views_), view_(std::exchange(other.view_, nullptr)) {}
+    User& operator=(User&&) = delete;
+    ~User() {
+      if (view_ != nullptr) views_->Release(view_);
+    }
+
+    explicit operator bool() const { return view_ != nullptr; }
+    OpenView* operator->() const { return view_; }
+    OpenView* get() const { return view_; }
+    // The caller now has to call Release().
+    OpenView* Keep() { return std::exchange(view_, nullptr); }
+
+   private:
+    OpenViews* views_ = nullptr;
+    OpenView* view_ = nullptr;
+  };
+
+  struct Opened {
+    User user;
+    bool is_first = false;  // nobody else had it open
+    // Every file of the chain is as it was when the view was last open, or it
+    // is open already: what the kernel has cached of it still holds.
+    bool unchanged = false;
+  };
+
+  // `files`, `catalog` and `log` outlive this. `options.access` is not used.
+  OpenViews(FileSystem& files, Catalog& catalog, OpenOptions options, Log& log);
+  ~OpenViews();
+
+  // Opens the image of a view for one more user. Errors: those of OpenImage()
+  // and Image::MakeWritable(); ESTALE the name is another file by now.
+  absl::StatusOr<Opened> Acquire(const NodeInfo& node, Access access);
+
+  // The last user's Release() flushes and closes, and returns after that.
+  void Release(OpenView* view);
+
+  // One more user of a view that is open, if it is. Waits for one that is
+  // closing to be gone: until then it may be ahead of its file.
+  User Find(NodeId node);
+  std::vector<User> All();
+
+  // The kernel has forgotten the view, so it has nothing cached of it.
+  void Forget(NodeId node);
+
+  // Flushes all. Returns false when one failed (the log says which).
+  bool FlushAll();
+
+  // Flushes and closes what is still open; no thread may be using it. For the
+  // end: the kernel does not release each view when the mount goes away.
+  void CloseAll();
+
+ private:
+  using ChainState = std::vector<FileSignature>;
+
+  absl::StatusOr<std::unique_ptr<Image>> Open(const NodeInfo& node,
+                                              Access access);
+  // Empty when a file can't be looked at.
+  ChainState StateOf(const Image& image);
+  bool FlushAndLog(OpenView& view);
+
+  FileSystem& files_;
+  Catalog& catalog_;
+  const OpenOptions options_;
+  Log& log_;
+
+  // Held for no system call. Never held while the catalog is called.
+  Mutex mutex_;
+  CondVar changed_;
+  absl::flat_hash_map<NodeId, std::unique_ptr<OpenView>> views_
+      ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<NodeId, ChainState> at_last_close_
+      ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace flatcow::daemon
+
+#endif  // FLATCOW_FUSE_OPEN_VIEWS_H_
