@@ -105,7 +105,7 @@ absl::Status Walk::Restart(std::string path) {
   if (best != nullptr) return EnterRoot(*best);
   here_ = UniqueFd(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!here_.valid()) return Error(errno);
-  here_path_ = "/";
+  here_path_.assign(1, '/');
   return absl::OkStatus();
 }
 
