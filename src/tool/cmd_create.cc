@@ -28,7 +28,7 @@ constexpr OptionSpec kOptions[] = {
     {'F', "backing-format", "FMT",
      "format of the backing file, as -o backing_fmt="},
     {'u', "backing-unsafe", nullptr,
-     "do not open the backing file (needs SIZE)"},
+     "do not open the backing file (needs -F and SIZE)"},
     {'o', "options", "KEY=VALUE,...",
      "what the format needs; -o help lists the keys"},
     {'\0', "force", nullptr, "overwrite FILE if it exists"},
@@ -53,6 +53,10 @@ absl::StatusOr<CreateOptions> ParseOptions(const ParsedArguments& arguments) {
   for (const auto& letter : kLetters) {
     const std::optional<std::string> value = arguments.Value(letter.option);
     if (!value.has_value()) continue;
+    if (options.format == "raw") {
+      return absl::InvalidArgumentError(
+          "format raw has no backing file; use -f qed or -f add-cow");
+    }
     const absl::Status status =
         StoreKeys(absl::StrCat(letter.key, "=", EscapeCommas(*value)), options);
     if (!status.ok()) return status;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cstddef>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -6,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "command.h"
 #include "common_options.h"
+#include "display_name.h"
 #include "flatcow/file.h"
 #include "flatcow/image.h"
 #include "flatcow/image_ops.h"
@@ -25,13 +27,13 @@ constexpr OptionSpec kOptions[] = {
 };
 
 // qemu-img's keys in its order.
-Json ToJson(const ImageInfo& info) {
+Json ToJson(const std::string& name, const ImageInfo& info) {
   Json json = Json::object();
   if (info.backing.has_value() && !info.backing->format.empty()) {
     json["backing-filename-format"] = info.backing->format;
   }
   json["virtual-size"] = info.virtual_size;
-  json["filename"] = info.path;
+  json["filename"] = name;
   if (info.cluster_size != 0) json["cluster-size"] = info.cluster_size;
   json["format"] = info.format;
   json["actual-size"] = info.allocated_bytes;
@@ -43,15 +45,16 @@ Json ToJson(const ImageInfo& info) {
                                  {"all-allocated", info.all_allocated}}}};
   }
   if (info.backing.has_value()) {
-    json["full-backing-filename"] = info.backing->path;
+    json["full-backing-filename"] = DisplayName(name, *info.backing);
     json["backing-filename"] = info.backing->name;
   }
   json["dirty-flag"] = info.needs_check;
   return json;
 }
 
-void PrintHuman(std::ostream& out, const ImageInfo& info) {
-  out << "image: " << Printable(info.path) << '\n'
+void PrintHuman(std::ostream& out, const std::string& name,
+                const ImageInfo& info) {
+  out << "image: " << Printable(name) << '\n'
       << "file format: " << info.format << '\n'
       << "virtual size: " << HumanSize(info.virtual_size) << " ("
       << info.virtual_size << " bytes)\n"
@@ -63,8 +66,9 @@ void PrintHuman(std::ostream& out, const ImageInfo& info) {
   if (info.backing.has_value()) {
     const ImageLink& backing = *info.backing;
     out << "backing file: " << Printable(backing.name);
-    if (backing.path != backing.name) {
-      out << " (actual path: " << Printable(backing.path) << ')';
+    const std::string path = DisplayName(name, backing);
+    if (path != backing.name) {
+      out << " (actual path: " << Printable(path) << ')';
     }
     out << '\n';
     if (!backing.format.empty()) {
@@ -81,18 +85,19 @@ void PrintHuman(std::ostream& out, const ImageInfo& info) {
   }
 }
 
-void PrintChain(std::ostream& out, const std::vector<ImageInfo>& chain,
-                OutputFormat output) {
-  if (output == OutputFormat::kJson) {
-    Json array = Json::array();
-    for (const ImageInfo& info : chain) array.push_back(ToJson(info));
-    PrintJson(out, array);
-    return;
+void PrintChain(std::ostream& out, const std::string& file,
+                const std::vector<ImageInfo>& chain, OutputFormat output) {
+  const std::vector<std::string> names = DisplayNames(file, chain);
+  Json array = Json::array();
+  for (size_t i = 0; i < chain.size(); ++i) {
+    if (output == OutputFormat::kJson) {
+      array.push_back(ToJson(names[i], chain[i]));
+    } else {
+      if (i > 0) out << '\n';
+      PrintHuman(out, names[i], chain[i]);
+    }
   }
-  for (const ImageInfo& info : chain) {
-    if (&info != &chain.front()) out << '\n';
-    PrintHuman(out, info);
-  }
+  if (output == OutputFormat::kJson) PrintJson(out, array);
 }
 
 absl::StatusOr<int> RunInfo(const ParsedArguments& arguments,
@@ -109,16 +114,16 @@ absl::StatusOr<int> RunInfo(const ParsedArguments& arguments,
     const absl::StatusOr<std::vector<ImageInfo>> chain =
         ReadChainInfo(PosixFileSystem(), *file, options);
     if (!chain.ok()) return chain.status();
-    PrintChain(streams.out, *chain, *output);
+    PrintChain(streams.out, *file, *chain, *output);
     return 0;
   }
   const absl::StatusOr<ImageInfo> info =
       ReadImageInfo(PosixFileSystem(), *file, options);
   if (!info.ok()) return info.status();
   if (*output == OutputFormat::kJson) {
-    PrintJson(streams.out, ToJson(*info));
+    PrintJson(streams.out, ToJson(*file, *info));
   } else {
-    PrintHuman(streams.out, *info);
+    PrintHuman(streams.out, *file, *info);
   }
   return 0;
 }

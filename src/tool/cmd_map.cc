@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -16,6 +17,7 @@
 #include "absl/strings/str_format.h"
 #include "command.h"
 #include "common_options.h"
+#include "display_name.h"
 #include "flatcow/file.h"
 #include "flatcow/image.h"
 #include "flatcow/image_ops.h"
@@ -39,16 +41,15 @@ constexpr OptionSpec kOptions[] = {
 // What map needs to know of the chain besides its segments.
 struct Chain {
   std::vector<uint64_t> layer_sizes;
-  // From a file's resolved path to the name that a user expects to see: what
-  // was typed, or that directory with the recorded name behind it.
+  // From a file's resolved path to the name to show for it.
   std::map<std::string, std::string> names;
 };
 
-void AddName(const std::string& path, Chain& chain) {
+void AddName(const std::string& name, Chain& chain) {
   std::error_code error;
   const std::filesystem::path resolved =
-      std::filesystem::canonical(path, error);
-  if (!error) chain.names.emplace(resolved.string(), path);
+      std::filesystem::canonical(name, error);
+  if (!error) chain.names.emplace(resolved.string(), name);
 }
 
 absl::StatusOr<Chain> ReadChain(const std::string& file,
@@ -59,11 +60,15 @@ absl::StatusOr<Chain> ReadChain(const std::string& file,
   const absl::StatusOr<std::vector<ImageInfo>> infos =
       ReadChainInfo(PosixFileSystem(), file, options);
   if (!infos.ok()) return infos.status();
+  const std::vector<std::string> names = DisplayNames(file, *infos);
   Chain chain;
-  for (const ImageInfo& info : *infos) {
+  for (size_t i = 0; i < infos->size(); ++i) {
+    const ImageInfo& info = (*infos)[i];
     chain.layer_sizes.push_back(info.virtual_size);
-    AddName(info.path, chain);
-    if (info.data_file.has_value()) AddName(info.data_file->path, chain);
+    AddName(names[i], chain);
+    if (info.data_file.has_value()) {
+      AddName(DisplayName(names[i], *info.data_file), chain);
+    }
   }
   return chain;
 }

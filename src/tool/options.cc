@@ -45,6 +45,7 @@ class Parser {
     const absl::string_view name = word.substr(0, equals);
     const OptionSpec* found = nullptr;
     for (const OptionSpec& spec : specs_) {
+      if (name.empty()) break;
       if (name == spec.name) {
         found = &spec;
         break;
@@ -58,7 +59,7 @@ class Parser {
       found = &spec;
     }
     const bool has_value = equals != absl::string_view::npos;
-    if (found == nullptr || name.empty()) {
+    if (found == nullptr) {
       return absl::InvalidArgumentError(
           absl::StrCat("unrecognized option '--", name, "'"));
     }

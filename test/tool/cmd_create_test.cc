@@ -132,6 +132,13 @@ TEST_F(CreateTest, ARefusedCreateLeavesNoFile) {
   }
 }
 
+TEST_F(CreateTest, RawHasNoBackingFile) {
+  MakeRaw("base", 1 << 20, 100);
+  EXPECT_EQ(Refused("create -b base -F raw a"),
+            "flatcow-img: create: a: format raw has no backing file; use -f "
+            "qed or -f add-cow\n");
+}
+
 TEST_F(CreateTest, AnErrorNamesTheFile) {
   EXPECT_THAT(Refused("create -f qed vm.qed"),
               testing::StartsWith("flatcow-img: create: vm.qed: "));

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
@@ -74,6 +75,15 @@ TEST_F(MapTest, AllocatedAddCowClustersAreInTheImageFile) {
 TEST_F(MapTest, AHugeSparseDiskIsFast) {
   Done("create -q -f qed -o cluster_size=1M,table_size=16 a 64T");
   EXPECT_EQ(Done("map --output=json a").Json().size(), 1u);
+}
+
+TEST_F(MapTest, DamageIsAnErrorThatNamesTheFile) {
+  Done("create -q -f qed a 10M");
+  Poke("a", 65536, uint64_t{1} << 40);
+  const RunResult result = Tool({"map", "a"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.err, StartsWith("flatcow-img: map: "));
+  EXPECT_THAT(result.err, HasSubstr("/a: "));
 }
 
 TEST_F(MapTest, Errors) {
