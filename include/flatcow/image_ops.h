@@ -72,7 +72,7 @@ struct CheckResult {
   uint64_t corruptions_fixed = 0;
   uint64_t leaks_fixed = 0;
   std::vector<std::string> problems;  // a line each, at most 1,000
-  std::vector<std::string> changed;   // guest ranges that repair changed
+  std::vector<std::string> changed;   // what repair changed, a line each
   std::vector<std::string> warnings;  // about other files of the chain
 };
 

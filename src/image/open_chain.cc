@@ -106,19 +106,6 @@ absl::StatusOr<ChainFile> ChainOpener::OpenFile(const std::string& path,
 
 absl::Status ChainOpener::OpenData(ChainLayer& layer, size_t depth) {
   const ImageLink& link = *layer.header.data_file;
-  const auto driver = FormatByName(link.format);
-  if (driver.ok() && *driver != &kRawFormat) {
-    return MakeError(
-        ENOTSUP,
-        absl::StrCat(layer.image.file->path(), ": image file '", link.name,
-                     "' has format '", link.format,
-                     "', which this version does not support there; supported "
-                     "is raw"));
-  }
-  if (!driver.ok()) {
-    return AnnotateLink(driver.status(), *layer.image.file, "image file",
-                        link);
-  }
   auto data = OpenFile(link.path, depth, Part::kData);
   if (!data.ok()) {
     return AnnotateLink(data.status(), *layer.image.file, "image file", link);

@@ -29,6 +29,7 @@ class Creation {
   absl::Status DecideSize();
   absl::Status OpenImageFile();
   absl::Status CreateFile();
+  absl::Status CheckNotBelow(FileId id);
   absl::Status Verify();
 
   FileSystem& file_system_;
@@ -70,6 +71,11 @@ absl::Status Creation::OpenBacking() {
   }
   backing_size_ = (*image)->Size();
   base_paths_ = (*image)->ChainPaths();
+  const size_t own_files = options_.image_file.empty() ? 1 : 2;
+  if (base_paths_.size() + own_files > kMaxChainFiles) {
+    return MakeError(ELOOP, absl::StrCat("the chain would have more than ",
+                                         kMaxChainFiles, " files"));
+  }
   if (options_.backing_format.empty()) {
     options_.backing_format = (*image)->Info().format;
     if (options_.backing_format == "raw") {
@@ -120,9 +126,24 @@ absl::Status Creation::OpenImageFile() {
                                   ": its length is the size of the disk; "
                                   "resize it or give its size"));
   }
+  RETURN_IF_ERROR(CheckNotBelow(stat->id));
   ASSIGN_OR_RETURN(data_, OpenLocked(file_system_, path,
                                      LockRole::kImageReadWrite));
   base_paths_.push_back(path);
+  return absl::OkStatus();
+}
+
+// Before anything is overwritten.
+absl::Status Creation::CheckNotBelow(FileId id) {
+  for (const std::string& path : base_paths_) {
+    ASSIGN_OR_RETURN(const FileStat base, file_system_.Stat(path));
+    if (base.id == id) {
+      return MakeError(EINVAL, absl::StrCat(path,
+                                            " would be both the image or image "
+                                            "file and a file that it is based "
+                                            "on"));
+    }
+  }
   return absl::OkStatus();
 }
 
@@ -136,21 +157,12 @@ absl::Status Creation::CreateFile() {
   }
   if (ErrnoOf(created.status()) != EEXIST) return created.status();
   if (!options_.force) {
-    return MakeError(EEXIST, absl::StrCat(path_,
-                                          ": exists already; --force "
-                                          "overwrites it"));
+    return MakeError(EEXIST, "exists already; --force overwrites it");
   }
   ASSIGN_OR_RETURN(image_, OpenLocked(file_system_, path_,
                                       LockRole::kImageReadWrite));
-  // Before anything is lost: the file may be what the new image would be on.
   ASSIGN_OR_RETURN(const FileStat own, image_.file->Stat());
-  for (const std::string& path : base_paths_) {
-    ASSIGN_OR_RETURN(const FileStat base, file_system_.Stat(path));
-    if (own.id == base.id) {
-      return MakeError(EINVAL,
-                       "can't be its own backing or image file");
-    }
-  }
+  RETURN_IF_ERROR(CheckNotBelow(own.id));
   ASSIGN_OR_RETURN(image_.writable,
                    image_.file->Reopen(Access::kReadWrite));
   return image_.writable->Truncate(0);

@@ -27,6 +27,21 @@ absl::StatusOr<Header> ReadRawHeader(const File& file) {
   return header;
 }
 
+absl::Status CheckImageFormat(const File& file, const Header& header) {
+  const auto driver = FormatByName(header.image_format);
+  if (driver.ok() && *driver == &kRawFormat) return absl::OkStatus();
+  constexpr absl::string_view kField =
+      "add-cow header: image file format (byte 60)";
+  if (!driver.ok()) {
+    return Annotate(driver.status(), absl::StrCat(file.path(), ": ", kField));
+  }
+  return MakeError(ENOTSUP,
+                   absl::StrCat(file.path(), ": ", kField, " is ",
+                                header.image_format,
+                                ", which this version does not support for an "
+                                "image file; supported is raw"));
+}
+
 absl::StatusOr<ImageLink> ReadLink(const File& file, absl::string_view field,
                                    uint64_t offset, uint32_t size,
                                    std::string format) {
@@ -39,6 +54,7 @@ absl::StatusOr<ImageLink> ReadLink(const File& file, absl::string_view field,
 
 absl::StatusOr<FormatHeader> ReadHeader(const File& file) {
   ASSIGN_OR_RETURN(const Header header, ReadRawHeader(file));
+  RETURN_IF_ERROR(CheckImageFormat(file, header));
   FormatHeader result;
   result.cluster_size = static_cast<uint32_t>(header.cluster_size());
   result.all_allocated = header.all_allocated();
