@@ -25,6 +25,9 @@ constexpr size_t kMetadataCacheBytes = size_t{64} << 20;
 // change on the host at any moment.
 constexpr double kStableSeconds = 1.0;
 
+// What libfuse shows for an inode number that nobody needs.
+constexpr uint64_t kUnknownInode = 0xffffffff;
+
 OpenOptions ImageOptions(const Options& options) {
   OpenOptions open;
   open.lock = options.lock;
@@ -55,12 +58,13 @@ void Count(std::atomic<uint64_t>& counter, uint64_t by = 1) {
 
 class OpenDirectory {
  public:
-  explicit OpenDirectory(NodeId node) : node_(node) {}
+  OpenDirectory(NodeId node, uint64_t inode) : node_(node), inode_(inode) {}
 
  private:
   friend class Filesystem;
 
   const NodeId node_;
+  const uint64_t inode_;
   // The kernel reads a folder's handle from one thread at a time.
   std::vector<DirectoryEntry> entries_;
 };
@@ -142,20 +146,21 @@ absl::StatusOr<struct statvfs> Filesystem::StatFileSystem() const {
 }
 
 absl::Status Filesystem::SetSize(NodeId node, uint64_t size) {
+  const OpenViews::User user = views_.Find(node);
   const auto info = catalog_.Get(node);
   if (!info.ok()) return info.status();
-  if (options_.read_only) return ErrnoError(EROFS, info->view_name);
-  const auto opened = views_.Acquire(*info, Access::kReadWrite);
-  if (!opened.ok()) return Refuse(info->view_name, opened.status());
-  OpenView& view = *opened->user.get();
-  const uint64_t old_size = view.image().Size();
-  if (size == old_size) return absl::OkStatus();
+  const uint64_t old_size = user ? user->image().Size() : info->virtual_size;
   if (size < old_size) {
     return Refuse(info->view_name,
                   MakeError(EPERM, absl::StrCat("not cut from ", old_size,
                                                 " to ", size,
                                                 " bytes: a view only grows")));
   }
+  if (size == old_size && (user || info->status.ok())) return absl::OkStatus();
+  if (options_.read_only) return ErrnoError(EROFS, info->view_name);
+  const auto opened = views_.Acquire(*info, Access::kReadWrite);
+  if (!opened.ok()) return Refuse(info->view_name, opened.status());
+  OpenView& view = *opened->user.get();
   const int64_t now = StampNs();
   const absl::Status resized = view.image().Resize(size);
   if (!resized.ok()) return Refuse(info->view_name, resized);
@@ -273,7 +278,9 @@ absl::StatusOr<uint64_t> Filesystem::Seek(OpenView* view, uint64_t offset,
 // ---- Folders
 
 absl::StatusOr<OpenDirectory*> Filesystem::OpenFolder(NodeId node) {
-  return new OpenDirectory(node);
+  const auto info = catalog_.Get(node);
+  if (!info.ok()) return info.status();
+  return new OpenDirectory(node, info->inode);
 }
 
 absl::StatusOr<absl::Span<const DirectoryEntry>> Filesystem::ReadFolder(
@@ -281,8 +288,8 @@ absl::StatusOr<absl::Span<const DirectoryEntry>> Filesystem::ReadFolder(
   if (position == 0) {
     auto entries = catalog_.List(folder->node_);
     if (!entries.ok()) return Refuse("", entries.status());
-    // No parent's inode number here: the kernel knows its own.
-    folder->entries_ = {{".", folder->node_, true}, {"..", kRootNode, true}};
+    folder->entries_ = {{".", folder->inode_, true},
+                        {"..", kUnknownInode, true}};
     folder->entries_.insert(folder->entries_.end(), entries->begin(),
                             entries->end());
   }
