@@ -36,7 +36,7 @@ struct FileId {
 
 struct FileStat {
   FileId id;
-  mode_t mode = 0;               // type and permission bits, as stat(2)
+  mode_t mode = 0;  // type and permission bits, as stat(2)
   uid_t uid = 0;
   gid_t gid = 0;
   uint64_t size = 0;             // bytes; a block device's own size

@@ -53,8 +53,8 @@ struct ImageLink {
 
 // What one image file says about itself; its backing file is not opened.
 struct ImageInfo {
-  std::string path;    // absolute, links resolved
-  std::string format;  // raw, add-cow, qed
+  std::string path;           // absolute, links resolved
+  std::string format;         // raw, add-cow, qed
   uint64_t virtual_size = 0;  // bytes
   uint32_t cluster_size = 0;  // bytes; 0 for raw
   std::optional<ImageLink> backing;

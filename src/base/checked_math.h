@@ -41,8 +41,7 @@ constexpr std::optional<uint64_t> CheckedMultiply(uint64_t a, uint64_t b) {
 // Do [a, a + a_length) and [b, b + b_length) share a byte? No end may wrap.
 constexpr bool Overlaps(uint64_t a, uint64_t a_length, uint64_t b,
                         uint64_t b_length) {
-  return a_length != 0 && b_length != 0 && a < b + b_length &&
-         b < a + a_length;
+  return a_length != 0 && b_length != 0 && a < b + b_length && b < a + a_length;
 }
 
 }  // namespace flatcow

@@ -54,10 +54,9 @@ absl::Status MakeError(int error_number, absl::string_view message) {
 }
 
 absl::Status ErrnoError(int error_number, absl::string_view message) {
-  return MakeError(
-      error_number,
-      absl::StrCat(message, ": ",
-                   std::generic_category().message(error_number)));
+  return MakeError(error_number,
+                   absl::StrCat(message, ": ",
+                                std::generic_category().message(error_number)));
 }
 
 absl::Status Annotate(const absl::Status& status, absl::string_view context) {

@@ -11,8 +11,8 @@
 #define FLATCOW_CONCAT(a, b) FLATCOW_CONCAT_INNER(a, b)
 
 // Returns from the enclosing function unless `expression` is OK.
-#define RETURN_IF_ERROR(expression)                    \
-  do {                                                 \
+#define RETURN_IF_ERROR(expression)                                         \
+  do {                                                                      \
     if (absl::Status status_ = (expression); !status_.ok()) return status_; \
   } while (false)
 

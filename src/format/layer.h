@@ -38,7 +38,7 @@ struct Reservation {
   uint64_t guest_offset = 0;  // cluster aligned
   uint64_t length = 0;        // bytes, whole clusters
   uint64_t host_offset = 0;
-  bool reads_zero = false;    // the host range is known to hold zeroes
+  bool reads_zero = false;  // the host range is known to hold zeroes
 
   friend bool operator==(const Reservation&, const Reservation&) = default;
 };

@@ -24,10 +24,9 @@ absl::StatusOr<std::string> ReadLinkName(const File& file,
                                           offset, "; the image is damaged"));
   }
   if (name.find('\0') != std::string::npos) {
-    return MakeError(EINVAL,
-                     absl::StrCat(file.path(), ": ", field,
-                                  ": the name at ", offset,
-                                  " holds a NUL byte; the image is damaged"));
+    return MakeError(
+        EINVAL, absl::StrCat(file.path(), ": ", field, ": the name at ", offset,
+                             " holds a NUL byte; the image is damaged"));
   }
   return name;
 }

@@ -8,14 +8,13 @@
 namespace flatcow {
 namespace {
 
-bool Continues(const Segment& last, const Segment& next,
-               Chain::Detail detail) {
+bool Continues(const Segment& last, const Segment& next, Chain::Detail detail) {
   if (last.kind != next.kind) return false;
   if (detail == Chain::Detail::kForIo && next.kind == Segment::Kind::kZero) {
     return true;
   }
-  const bool adjacent =
-      next.file == nullptr || last.host_offset + last.length == next.host_offset;
+  const bool adjacent = next.file == nullptr ||
+                        last.host_offset + last.length == next.host_offset;
   return last.file == next.file && adjacent && last.depth == next.depth &&
          last.allocated == next.allocated;
 }
@@ -59,8 +58,8 @@ absl::Status Chain::ResolveFrom(size_t depth, Extent extent, Detail detail,
   while (extent.length != 0 && extent.offset < size) {
     ASSIGN_OR_RETURN(
         const Mapping mapping,
-        layer.Map({extent.offset,
-                   std::min(extent.length, size - extent.offset)}));
+        layer.Map(
+            {extent.offset, std::min(extent.length, size - extent.offset)}));
     const Extent run{extent.offset, mapping.length};
     switch (mapping.kind) {
       case Mapping::Kind::kData: {

@@ -50,8 +50,7 @@ class Chain {
   };
 
   // Precondition: at least one layer.
-  explicit Chain(std::vector<ChainLayer> layers)
-      : layers_(std::move(layers)) {}
+  explicit Chain(std::vector<ChainLayer> layers) : layers_(std::move(layers)) {}
 
   Layer& top() const { return *layers_.front().layer; }
   std::vector<ChainLayer>& layers() { return layers_; }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Joins flushes: one round runs at a time, and whoever comes while it runs waits
-// for the next, which all that came share. (The round under way may have copied
-// its metadata before the caller's write was published.)
+// Joins flushes: one round runs at a time, and whoever comes while it runs
+// waits for the next, which all that came share. (The round under way may have
+// copied its metadata before the caller's write was published.)
 #ifndef FLATCOW_IMAGE_FLUSH_ROUNDS_H_
 #define FLATCOW_IMAGE_FLUSH_ROUNDS_H_
 

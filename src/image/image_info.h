@@ -19,8 +19,8 @@ ImageInfo MakeImageInfo(const File& file, const FormatDriver& driver,
 inline absl::Status AnnotateLink(const absl::Status& status, const File& image,
                                  absl::string_view role,
                                  const ImageLink& link) {
-  return Annotate(status, absl::StrCat(image.path(), ": ", role, " '",
-                                       link.name, "'"));
+  return Annotate(status,
+                  absl::StrCat(image.path(), ": ", role, " '", link.name, "'"));
 }
 
 }  // namespace flatcow

@@ -31,8 +31,7 @@ absl::StatusOr<ImageInfo> InspectImage(FileSystem& file_system,
   if (header.data_file.has_value()) {
     auto data = file_system.Stat(header.data_file->path);
     if (!data.ok()) {
-      return AnnotateLink(data.status(), file, "image file",
-                          *header.data_file);
+      return AnnotateLink(data.status(), file, "image file", *header.data_file);
     }
     info.virtual_size = data->size;
     info.allocated_bytes += data->allocated_bytes;

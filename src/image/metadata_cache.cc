@@ -24,9 +24,9 @@ MetadataCache::MetadataCache(size_t limit_bytes)
           std::max<size_t>(1, limit_bytes / (kWays * kPageBytes)))),
       frame_count_(set_count_ * kWays),
       sets_(std::make_unique<Set[]>(set_count_)) {
-  void* memory = mmap(nullptr, frame_count_ * kPageBytes,
-                      PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory =
+      mmap(nullptr, frame_count_ * kPageBytes, PROT_READ | PROT_WRITE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   words_ = static_cast<std::atomic<uint64_t>*>(memory);
 }
@@ -180,9 +180,8 @@ absl::Status MetadataPages::ReadPage(uint64_t page, Words& words) const {
   size_t length = 0;
   if (wanted != 0) {
     ASSIGN_OR_RETURN(
-        length,
-        file_.Read(base_offset_ + page * MetadataCache::kPageBytes,
-                   absl::MakeSpan(bytes, static_cast<size_t>(wanted))));
+        length, file_.Read(base_offset_ + page * MetadataCache::kPageBytes,
+                           absl::MakeSpan(bytes, static_cast<size_t>(wanted))));
   }
   std::memset(bytes + length, 0, MetadataCache::kPageBytes - length);
   for (uint64_t& word : words) word = le64toh(word);
@@ -278,8 +277,8 @@ absl::Status MetadataPages::ModifyPage(
           dirty_count_.store(dirty_.size(), std::memory_order_release);
         }
         for (size_t i = first; i < first + count; ++i) {
-          found.Store(i, change(page * MetadataCache::kPageWords + i,
-                                found.Load(i)));
+          found.Store(
+              i, change(page * MetadataCache::kPageWords + i, found.Load(i)));
         }
         return absl::OkStatus();
       }
@@ -316,9 +315,8 @@ absl::Status MetadataPages::EnsureSpace(uint64_t first_word, uint64_t count) {
       const auto found = cache_->Find(set, owner_, page);
       if (found && found.state->has_space) continue;
     }
-    RETURN_IF_ERROR(
-        file_.Allocate({base_offset_ + page * MetadataCache::kPageBytes,
-                        PageLength(page)}));
+    RETURN_IF_ERROR(file_.Allocate(
+        {base_offset_ + page * MetadataCache::kPageBytes, PageLength(page)}));
     MutexLock lock(set.mutex);
     const auto found = cache_->Find(set, owner_, page);
     if (found) found.state->has_space = true;

@@ -40,8 +40,7 @@ class ChainOpener {
                                      Part part);
   absl::Status Remember(const File& file, size_t depth, Part part);
   absl::StatusOr<ChainLayer> OpenLayer(const std::string& path,
-                                       const std::string& format,
-                                       size_t depth);
+                                       const std::string& format, size_t depth);
   absl::Status OpenData(ChainLayer& layer, size_t depth);
 
   FileSystem& file_system_;
@@ -54,8 +53,7 @@ LockRole ChainOpener::RoleAt(size_t depth) const {
   if (!options_.lock) return LockRole::kNone;
   if (options_.share_writes) return LockRole::kShared;
   if (depth != 0) return LockRole::kBacking;
-  return writable(depth) ? LockRole::kImageReadWrite
-                         : LockRole::kImageReadOnly;
+  return writable(depth) ? LockRole::kImageReadWrite : LockRole::kImageReadOnly;
 }
 
 // Files are compared by identity: a cycle may lead through links of any kind.
@@ -98,8 +96,7 @@ absl::StatusOr<ChainFile> ChainOpener::OpenFile(const std::string& path,
     RETURN_IF_ERROR(result.lock->Take(role));
   }
   if (writable(depth)) {
-    ASSIGN_OR_RETURN(result.writable,
-                     result.file->Reopen(Access::kReadWrite));
+    ASSIGN_OR_RETURN(result.writable, result.file->Reopen(Access::kReadWrite));
   }
   return result;
 }

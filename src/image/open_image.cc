@@ -34,8 +34,7 @@ absl::StatusOr<std::unique_ptr<Image>> OpenImage(FileSystem& file_system,
   ASSIGN_OR_RETURN(OpenedChain opened,
                    OpenChain(file_system, path, options, cache));
   const ChainLayer& top = opened.chain.layers().front();
-  ImageInfo info =
-      MakeImageInfo(*top.image.file, *top.driver, top.header);
+  ImageInfo info = MakeImageInfo(*top.image.file, *top.driver, top.header);
   info.virtual_size = top.layer->size();
   return std::make_unique<Overlay>(std::move(opened.chain), std::move(info),
                                    writable, LayerOptions{.cache = cache},

@@ -38,10 +38,10 @@ absl::Status Overlay::CheckInside(Extent extent,
   if (extent.offset <= size && extent.length <= size - extent.offset) {
     return absl::OkStatus();
   }
-  return MakeError(EFBIG,
-                   absl::StrCat(info_.path, ": ", operation, " of ",
-                                extent.length, " bytes at ", extent.offset,
-                                " goes past the end of the disk at ", size));
+  return MakeError(
+      EFBIG, absl::StrCat(info_.path, ": ", operation, " of ", extent.length,
+                          " bytes at ", extent.offset,
+                          " goes past the end of the disk at ", size));
 }
 
 absl::Status Overlay::ReadInside(Extent extent, uint8_t* buffer) const {
@@ -57,10 +57,10 @@ absl::Status Overlay::ReadInside(Extent extent, uint8_t* buffer) const {
                                           absl::MakeSpan(buffer, length)));
       if (got < length) {
         return MakeError(
-            EIO, absl::StrCat(segment.file->path(), ": ends at ",
-                              segment.host_offset + got, ", expected ",
-                              length - got,
-                              " bytes more: it was cut while in use"));
+            EIO,
+            absl::StrCat(segment.file->path(), ": ends at ",
+                         segment.host_offset + got, ", expected ", length - got,
+                         " bytes more: it was cut while in use"));
       }
     }
     buffer += length;
@@ -107,8 +107,7 @@ std::vector<std::string> Overlay::ChainPaths() const {
 absl::StatusOr<uint64_t> Overlay::AllocatedBytes() {
   uint64_t sum = 0;
   for (const ChainLayer& layer : chain_.layers()) {
-    const ChainFile& data =
-        layer.data.has_value() ? *layer.data : layer.image;
+    const ChainFile& data = layer.data.has_value() ? *layer.data : layer.image;
     ASSIGN_OR_RETURN(const FileStat stat, data.file->Stat());
     sum += stat.allocated_bytes;
   }
@@ -117,10 +116,9 @@ absl::StatusOr<uint64_t> Overlay::AllocatedBytes() {
   if (sum == 0 && size != 0) {
     // Small files can have data and no blocks.
     ASSIGN_OR_RETURN(const SegmentList segments, Map({0, size}));
-    const bool has_data =
-        std::any_of(segments.begin(), segments.end(), [](const Segment& s) {
-          return s.kind == Segment::Kind::kData;
-        });
+    const bool has_data = std::any_of(
+        segments.begin(), segments.end(),
+        [](const Segment& s) { return s.kind == Segment::Kind::kData; });
     if (has_data) sum = kSector;
   }
   return std::min(sum, size);
@@ -176,10 +174,9 @@ bool Overlay::NeedsFlush() const {
 
 absl::Status Overlay::FailureStatus() const {
   MutexLock lock(failure_mutex_);
-  return MakeError(EIO, absl::StrCat(info_.path,
-                                     ": not writable since a flush failed (",
-                                     failure_,
-                                     "); close the image and open it again"));
+  return MakeError(
+      EIO, absl::StrCat(info_.path, ": not writable since a flush failed (",
+                        failure_, "); close the image and open it again"));
 }
 
 absl::Status Overlay::OneRound() {
@@ -258,9 +255,9 @@ absl::Status Overlay::ZeroPastOldEnd() {
     case Mapping::Kind::kData:
       // Where clusters are not whole, growing the file brings the zeroes.
       if (!layer.needs_whole_clusters()) return absl::OkStatus();
-      RETURN_IF_ERROR(layer.data_file().Zero(
-          {mapping.host_offset + in_cluster,
-           layer.cluster_size() - in_cluster}));
+      RETURN_IF_ERROR(
+          layer.data_file().Zero({mapping.host_offset + in_cluster,
+                                  layer.cluster_size() - in_cluster}));
       NoteDataWritten();
       return absl::OkStatus();
     case Mapping::Kind::kBacking:

@@ -8,17 +8,18 @@
 // A write: what Map() calls data is written in place, in parallel. The rest,
 // under a range lock on its clusters: Map() again (another writer may have
 // allocated meanwhile) -> Reserve -> old content at the edges that the write
-// does not cover, with the data in one File::Write -> Publish. Nothing here waits
-// for the disk.
+// does not cover, with the data in one File::Write -> Publish. Nothing here
+// waits for the disk.
 //
 // A flush round: copy the dirty metadata; sync the data file if anything was
 // written to it; write the copies in dependency order; sync. A crash in between
-// can leak space, never make metadata name data that isn't there. After a failed
-// round the image answers EIO to writes and flushes until it is opened again:
-// Linux marks the pages of a failed fsync clean, so a second try proves nothing.
+// can leak space, never make metadata name data that isn't there. After a
+// failed round the image answers EIO to writes and flushes until it is opened
+// again: Linux marks the pages of a failed fsync clean, so a second try proves
+// nothing.
 //
-// Locks: IoGate, then RangeLock, then what layers take. No file is written under
-// a layer's mutex, and nothing waits for a round while it holds a range.
+// Locks: IoGate, then RangeLock, then what layers take. No file is written
+// under a layer's mutex, and nothing waits for a round while it holds a range.
 #ifndef FLATCOW_IMAGE_OVERLAY_H_
 #define FLATCOW_IMAGE_OVERLAY_H_
 
@@ -78,11 +79,10 @@ class Overlay final : public Image {
   absl::Status WriteInPlace(const Mapping& mapping, const uint8_t* data);
   // Precondition: Map() did not call the start of the extent data.
   absl::Status WriteAllocating(Extent extent, const uint8_t* data);
-  // Reserves, fills and publishes clusters from `extent.offset` on, which `data`
-  // overwrites (null: the old content stays). Return values: bytes of the
-  // extent done. Precondition: a range lock on the clusters.
-  absl::StatusOr<uint64_t> AllocateClusters(Extent extent,
-                                            const uint8_t* data);
+  // Reserves, fills and publishes clusters from `extent.offset` on, which
+  // `data` overwrites (null: the old content stays). Return values: bytes of
+  // the extent done. Precondition: a range lock on the clusters.
+  absl::StatusOr<uint64_t> AllocateClusters(Extent extent, const uint8_t* data);
   absl::Status FillReserved(const Reservation& reservation, Extent written,
                             const uint8_t* data);
   absl::Status CopyOld(Extent old, uint64_t host_offset);

@@ -22,8 +22,7 @@ namespace {
 constexpr uint64_t kEdgeBytes = 1 << 20;
 
 uint8_t* EdgeBuffer() {
-  thread_local const std::unique_ptr<uint8_t[]> buffer(
-      new uint8_t[kEdgeBytes]);
+  thread_local const std::unique_ptr<uint8_t[]> buffer(new uint8_t[kEdgeBytes]);
   return buffer.get();
 }
 
@@ -46,9 +45,9 @@ absl::StatusOr<size_t> Overlay::Write(uint64_t guest_offset,
   if (data.empty()) return 0;
   const uint64_t size = Size();
   if (guest_offset >= size) {
-    return MakeError(ENOSPC, absl::StrCat(info_.path, ": write at ",
-                                          guest_offset,
-                                          ": the disk ends at ", size));
+    return MakeError(ENOSPC,
+                     absl::StrCat(info_.path, ": write at ", guest_offset,
+                                  ": the disk ends at ", size));
   }
   const uint64_t length = std::min<uint64_t>(data.size(), size - guest_offset);
   for (uint64_t done = 0; done < length;) {
@@ -57,8 +56,8 @@ absl::StatusOr<size_t> Overlay::Write(uint64_t guest_offset,
     if (mapping.kind == Mapping::Kind::kData) {
       RETURN_IF_ERROR(WriteInPlace(mapping, data.data() + done));
     } else {
-      RETURN_IF_ERROR(WriteAllocating({rest.offset, mapping.length},
-                                      data.data() + done));
+      RETURN_IF_ERROR(
+          WriteAllocating({rest.offset, mapping.length}, data.data() + done));
     }
     done += mapping.length;
   }
@@ -84,9 +83,9 @@ absl::Status Overlay::WriteAllocating(Extent extent, const uint8_t* data) {
       RETURN_IF_ERROR(WriteInPlace(mapping, data + done));
       done += mapping.length;
     } else {
-      ASSIGN_OR_RETURN(const uint64_t allocated,
-                       AllocateClusters({rest.offset, mapping.length},
-                                        data + done));
+      ASSIGN_OR_RETURN(
+          const uint64_t allocated,
+          AllocateClusters({rest.offset, mapping.length}, data + done));
       done += allocated;
     }
   }
@@ -101,9 +100,8 @@ absl::StatusOr<uint64_t> Overlay::AllocateClusters(Extent extent,
   const uint64_t done =
       std::min(extent.end(), reservation.guest_offset + reservation.length) -
       extent.offset;
-  const Extent written = data != nullptr
-                             ? Extent{extent.offset, done}
-                             : Extent{reservation.guest_offset, 0};
+  const Extent written = data != nullptr ? Extent{extent.offset, done}
+                                         : Extent{reservation.guest_offset, 0};
   if (absl::Status status = FillReserved(reservation, written, data);
       !status.ok()) {
     layer.Release(reservation);

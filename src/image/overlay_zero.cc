@@ -47,8 +47,8 @@ absl::Status Overlay::ZeroInside(Extent extent) {
   while (extent.length != 0) {
     ASSIGN_OR_RETURN(const Mapping mapping, chain_.top().Map(extent));
     if (mapping.kind == Mapping::Kind::kData) {
-      RETURN_IF_ERROR(chain_.top().data_file().Zero(
-          {mapping.host_offset, mapping.length}));
+      RETURN_IF_ERROR(
+          chain_.top().data_file().Zero({mapping.host_offset, mapping.length}));
       NoteDataWritten();
     } else if (mapping.kind == Mapping::Kind::kBacking) {
       RETURN_IF_ERROR(ZeroRun({extent.offset, mapping.length}));
@@ -63,10 +63,9 @@ absl::Status Overlay::ZeroRun(Extent run) {
   const uint64_t cluster_size = chain_.top().cluster_size();
   const uint64_t first = std::min(RoundUp(run.offset, cluster_size), run.end());
   // The last cluster of the disk is whole where the disk ends.
-  const uint64_t last = run.end() == Size()
-                            ? run.end()
-                            : std::max(first, RoundDown(run.end(),
-                                                        cluster_size));
+  const uint64_t last =
+      run.end() == Size() ? run.end()
+                          : std::max(first, RoundDown(run.end(), cluster_size));
   RETURN_IF_ERROR(ZeroPart({run.offset, first - run.offset}));
   RETURN_IF_ERROR(ZeroClusters({first, last - first}));
   return ZeroPart({last, run.end() - last});
@@ -91,11 +90,11 @@ absl::Status Overlay::ZeroClusters(Extent clusters) {
   while (clusters.length != 0) {
     ASSIGN_OR_RETURN(
         const Mapping mapping,
-        chain_.top().Map({clusters.offset,
-                          std::min(clusters.length, kResolveBytes)}));
+        chain_.top().Map(
+            {clusters.offset, std::min(clusters.length, kResolveBytes)}));
     if (mapping.kind == Mapping::Kind::kData) {
-      RETURN_IF_ERROR(chain_.top().data_file().Zero(
-          {mapping.host_offset, mapping.length}));
+      RETURN_IF_ERROR(
+          chain_.top().data_file().Zero({mapping.host_offset, mapping.length}));
       NoteDataWritten();
     } else if (mapping.kind == Mapping::Kind::kBacking) {
       RETURN_IF_ERROR(ZeroUnmapped({clusters.offset, mapping.length}));
@@ -110,8 +109,7 @@ absl::Status Overlay::ZeroClusters(Extent clusters) {
 // would cost metadata for the whole of a trimmed disk.
 absl::Status Overlay::ZeroUnmapped(Extent clusters) {
   SegmentList segments;
-  RETURN_IF_ERROR(
-      chain_.Resolve(clusters, Chain::Detail::kExact, segments));
+  RETURN_IF_ERROR(chain_.Resolve(clusters, Chain::Detail::kExact, segments));
   Extent pending{clusters.offset, 0};
   uint64_t at = clusters.offset;
   for (const Segment& segment : segments) {
@@ -178,8 +176,8 @@ absl::Status Overlay::AllocateRun(Extent run) {
       RETURN_IF_ERROR(chain_.top().data_file().Allocate(
           {mapping.host_offset, mapping.length}));
     } else {
-      ASSIGN_OR_RETURN(done, AllocateClusters({run.offset, mapping.length},
-                                              nullptr));
+      ASSIGN_OR_RETURN(done,
+                       AllocateClusters({run.offset, mapping.length}, nullptr));
     }
     run = {run.offset + done, run.length - done};
   }

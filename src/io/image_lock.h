@@ -25,7 +25,7 @@ enum class LockRole {
   kNone,           // no bytes: locking is off
   kImageReadOnly,  // also an add-cow's image file, read-only
   kImageReadWrite,
-  kShared,         // reads beside a writer (-U)
+  kShared,  // reads beside a writer (-U)
   kBacking,
 };
 

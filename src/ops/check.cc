@@ -21,9 +21,8 @@ LockRole RoleOf(const CheckOptions& options) {
 // What is below does not decide whether the image itself is sound.
 void WarnOfBacking(FileSystem& file_system, const std::string& path,
                    const CheckOptions& options, CheckResult& result) {
-  const auto image = OpenImage(file_system, path,
-                               {.format = options.format,
-                                .lock = false});
+  const auto image =
+      OpenImage(file_system, path, {.format = options.format, .lock = false});
   if (!image.ok()) {
     result.warnings.push_back(std::string(image.status().message()));
   }
@@ -41,9 +40,9 @@ absl::StatusOr<CheckResult> CheckImage(FileSystem& file_system,
   CheckResult result;
   result.format = driver->name;
   if (driver->check == nullptr) {
-    return MakeError(ENOTSUP, absl::StrCat(image.file->path(), ": format ",
-                                           driver->name,
-                                           " has nothing to check"));
+    return MakeError(ENOTSUP,
+                     absl::StrCat(image.file->path(), ": format ", driver->name,
+                                  " has nothing to check"));
   }
   ASSIGN_OR_RETURN(const FormatHeader header, driver->read_header(*image.file));
   std::optional<ChainFile> data;

@@ -40,7 +40,7 @@ class Creation {
   ChainFile image_;
   ChainFile data_;
   std::vector<std::string> base_paths_;  // what the image is to be based on
-  std::vector<std::string> created_;  // to be removed when something fails
+  std::vector<std::string> created_;     // to be removed when something fails
 };
 
 // Finds the backing file's size and, where it was not given, its format.
@@ -62,12 +62,12 @@ absl::Status Creation::OpenBacking() {
   }
   const std::string backing_path =
       ResolveLinkName(path_, options_.backing_file);
-  const auto image = OpenImage(file_system_, backing_path,
-                               {.format = options_.backing_format,
-                                .share_writes = true});
+  const auto image =
+      OpenImage(file_system_, backing_path,
+                {.format = options_.backing_format, .share_writes = true});
   if (!image.ok()) {
-    return Annotate(image.status(), absl::StrCat("backing file '",
-                                                 options_.backing_file, "'"));
+    return Annotate(image.status(),
+                    absl::StrCat("backing file '", options_.backing_file, "'"));
   }
   backing_size_ = (*image)->Size();
   base_paths_ = (*image)->ChainPaths();
@@ -95,8 +95,8 @@ absl::Status Creation::DecideSize() {
     return absl::OkStatus();
   }
   if (!options_.image_file.empty()) {
-    const auto stat = file_system_.Stat(
-        ResolveLinkName(path_, options_.image_file));
+    const auto stat =
+        file_system_.Stat(ResolveLinkName(path_, options_.image_file));
     if (stat.ok()) {
       options_.size = stat->size;
       return absl::OkStatus();
@@ -119,16 +119,15 @@ absl::Status Creation::OpenImageFile() {
   }
   if (!stat.ok()) return stat.status();
   if (stat->size != *options_.size) {
-    return MakeError(EINVAL,
-                     absl::StrCat("image file '", options_.image_file, "' has ",
-                                  stat->size, " bytes, expected ",
-                                  *options_.size,
-                                  ": its length is the size of the disk; "
-                                  "resize it or give its size"));
+    return MakeError(
+        EINVAL, absl::StrCat("image file '", options_.image_file, "' has ",
+                             stat->size, " bytes, expected ", *options_.size,
+                             ": its length is the size of the disk; "
+                             "resize it or give its size"));
   }
   RETURN_IF_ERROR(CheckNotBelow(stat->id));
-  ASSIGN_OR_RETURN(data_, OpenLocked(file_system_, path,
-                                     LockRole::kImageReadWrite));
+  ASSIGN_OR_RETURN(data_,
+                   OpenLocked(file_system_, path, LockRole::kImageReadWrite));
   base_paths_.push_back(path);
   return absl::OkStatus();
 }
@@ -159,12 +158,11 @@ absl::Status Creation::CreateFile() {
   if (!options_.force) {
     return MakeError(EEXIST, "exists already; --force overwrites it");
   }
-  ASSIGN_OR_RETURN(image_, OpenLocked(file_system_, path_,
-                                      LockRole::kImageReadWrite));
+  ASSIGN_OR_RETURN(image_,
+                   OpenLocked(file_system_, path_, LockRole::kImageReadWrite));
   ASSIGN_OR_RETURN(const FileStat own, image_.file->Stat());
   RETURN_IF_ERROR(CheckNotBelow(own.id));
-  ASSIGN_OR_RETURN(image_.writable,
-                   image_.file->Reopen(Access::kReadWrite));
+  ASSIGN_OR_RETURN(image_.writable, image_.file->Reopen(Access::kReadWrite));
   return image_.writable->Truncate(0);
 }
 

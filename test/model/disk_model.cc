@@ -23,8 +23,9 @@ class ModelRun {
 
   std::string Run() {
     if (disk_.Size() != model_.size()) {
-      return Fail("open", {0, 0}, absl::StrCat("size ", disk_.Size(),
-                                               ", expected ", model_.size()));
+      return Fail(
+          "open", {0, 0},
+          absl::StrCat("size ", disk_.Size(), ", expected ", model_.size()));
     }
     std::string failure = CompareAll("open");
     for (; failure.empty() && number_ < options_.operations; ++number_) {
@@ -38,9 +39,9 @@ class ModelRun {
 
  private:
   uint64_t Below(uint64_t bound) {
-    return bound == 0 ? 0
-                      : std::uniform_int_distribution<uint64_t>(
-                            0, bound - 1)(random_);
+    return bound == 0
+               ? 0
+               : std::uniform_int_distribution<uint64_t>(0, bound - 1)(random_);
   }
 
   // Sizes from a byte to several clusters; borders of clusters and of the disk
@@ -99,8 +100,7 @@ class ModelRun {
       case 13:
         return Expect(disk_.Flush(), "flush", {0, 0});
       case 14:
-        if (std::string failure =
-                Expect(disk_.Reopen(), "reopen", {0, 0});
+        if (std::string failure = Expect(disk_.Reopen(), "reopen", {0, 0});
             !failure.empty()) {
           return failure;
         }
@@ -143,9 +143,8 @@ class ModelRun {
   }
 
   std::string Grow() {
-    const uint64_t room = options_.max_size - std::min<uint64_t>(
-                                                  options_.max_size,
-                                                  model_.size());
+    const uint64_t room = options_.max_size -
+                          std::min<uint64_t>(options_.max_size, model_.size());
     const uint64_t more = std::min(room, 1 + Below(3 * options_.cluster_size));
     const uint64_t size =
         (model_.size() + more) / options_.size_unit * options_.size_unit;
@@ -168,8 +167,8 @@ class ModelRun {
   std::string CompareAround(absl::string_view operation, Extent extent) {
     const uint64_t cluster = options_.cluster_size;
     const uint64_t begin = RoundDown(extent.offset, cluster);
-    const uint64_t end = std::min<uint64_t>(
-        model_.size(), RoundUp(extent.end(), cluster));
+    const uint64_t end =
+        std::min<uint64_t>(model_.size(), RoundUp(extent.end(), cluster));
     return Compare(operation, {begin, end - begin});
   }
 
@@ -180,16 +179,14 @@ class ModelRun {
         !failure.empty()) {
       return failure;
     }
-    const auto begin =
-        model_.begin() + static_cast<ptrdiff_t>(extent.offset);
+    const auto begin = model_.begin() + static_cast<ptrdiff_t>(extent.offset);
     const auto [wrong, right] = std::mismatch(got.begin(), got.end(), begin);
     if (wrong == got.end()) return "";
-    return Fail(operation, extent,
-                absl::StrCat("byte ",
-                             extent.offset +
-                                 static_cast<uint64_t>(wrong - got.begin()),
-                             " reads ", int{*wrong}, ", expected ",
-                             int{*right}));
+    return Fail(
+        operation, extent,
+        absl::StrCat("byte ",
+                     extent.offset + static_cast<uint64_t>(wrong - got.begin()),
+                     " reads ", int{*wrong}, ", expected ", int{*right}));
   }
 
   std::string Expect(const absl::Status& status, absl::string_view operation,

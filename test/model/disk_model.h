@@ -33,9 +33,9 @@ class TestedDisk {
 
 struct ModelOptions {
   uint64_t cluster_size = 4096;
-  uint64_t size_unit = 1;    // sizes are multiples of it
-  uint64_t max_size = 0;     // how far the disk may grow
-  uint64_t alignment = 1;    // of reads and writes (O_DIRECT)
+  uint64_t size_unit = 1;  // sizes are multiples of it
+  uint64_t max_size = 0;   // how far the disk may grow
+  uint64_t alignment = 1;  // of reads and writes (O_DIRECT)
   int operations = 200;
 };
 

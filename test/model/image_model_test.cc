@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every format, cluster size and shape of chain against a byte array, in memory.
+// Every format, cluster size and shape of chain against a byte array, in
+// memory.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -41,10 +42,10 @@ class ImageDisk final : public TestedDisk {
   absl::Status Open() {
     // Every second time by way of a read-only open.
     const bool upgrade = ++opens_ % 2 == 0;
-    auto image = OpenImage(files_, kImage,
-                           {.access = upgrade ? Access::kReadOnly
-                                              : Access::kReadWrite,
-                            .metadata_cache = cache_});
+    auto image =
+        OpenImage(files_, kImage,
+                  {.access = upgrade ? Access::kReadOnly : Access::kReadWrite,
+                   .metadata_cache = cache_});
     if (!image.ok()) return image.status();
     image_ = *std::move(image);
     return upgrade ? image_->MakeWritable() : absl::OkStatus();
@@ -53,8 +54,7 @@ class ImageDisk final : public TestedDisk {
   absl::Status Read(uint64_t offset, absl::Span<uint8_t> buffer) override {
     return Whole(image_->Read(offset, buffer), buffer.size());
   }
-  absl::Status Write(uint64_t offset,
-                     absl::Span<const uint8_t> data) override {
+  absl::Status Write(uint64_t offset, absl::Span<const uint8_t> data) override {
     return Whole(image_->Write(offset, data), data.size());
   }
   absl::Status Zero(Extent extent) override {
@@ -91,9 +91,8 @@ class ImageModelTest : public testing::TestWithParam<Shape> {};
 
 // Makes the chain. Return values: what the top image shows.
 std::vector<uint8_t> MakeChain(MemoryFileSystem& files, const Shape& shape) {
-  const uint64_t disk_size =
-      shape.disk_clusters * shape.cluster_size +
-      static_cast<uint64_t>(shape.disk_odd);
+  const uint64_t disk_size = shape.disk_clusters * shape.cluster_size +
+                             static_cast<uint64_t>(shape.disk_odd);
   std::vector<uint8_t> content(disk_size, 0);
   std::string below;
   std::string below_format;
@@ -101,8 +100,7 @@ std::vector<uint8_t> MakeChain(MemoryFileSystem& files, const Shape& shape) {
     const std::vector<uint8_t> base =
         Pattern(0xba5e, shape.base_clusters * shape.cluster_size +
                             static_cast<uint64_t>(shape.base_odd));
-    files.SetContents("/disks/base.raw",
-                      std::string(base.begin(), base.end()));
+    files.SetContents("/disks/base.raw", std::string(base.begin(), base.end()));
     std::copy_n(base.begin(), std::min(base.size(), content.size()),
                 content.begin());
     below = "base.raw";
@@ -121,10 +119,10 @@ std::vector<uint8_t> MakeChain(MemoryFileSystem& files, const Shape& shape) {
       // What unallocated clusters hold must never show.
       options.image_file = absl::StrCat("image", level);
       const std::vector<uint8_t> garbage = Pattern(0xbad, disk_size);
-      files.SetContents(
-          absl::StrCat("/disks/image", level),
-          below.empty() ? std::string(disk_size, '\0')
-                        : std::string(garbage.begin(), garbage.end()));
+      files.SetContents(absl::StrCat("/disks/image", level),
+                        below.empty()
+                            ? std::string(disk_size, '\0')
+                            : std::string(garbage.begin(), garbage.end()));
     }
     const auto created = CreateImage(files, path, options);
     EXPECT_TRUE(created.ok()) << created.status();
@@ -186,12 +184,9 @@ std::vector<Shape> AllShapes() {
     uint64_t clusters;
     int odd;
   };
-  constexpr Base kBases[] = {{"none", 0, 0},
-                             {"same", 24, 0},
-                             {"shorter", 9, 0},
-                             {"shorter_odd", 9, 333},
-                             {"longer", 60, 0},
-                             {"longer_odd", 60, 77}};
+  constexpr Base kBases[] = {{"none", 0, 0},    {"same", 24, 0},
+                             {"shorter", 9, 0}, {"shorter_odd", 9, 333},
+                             {"longer", 60, 0}, {"longer_odd", 60, 77}};
   const std::vector<std::vector<std::string>> kChains = {
       {"qed"},
       {"add-cow"},

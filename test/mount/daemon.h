@@ -26,9 +26,9 @@ namespace flatcow {
 bool CanMount(std::string* why_not);
 
 // Skips the test where no FUSE mount is possible.
-#define SKIP_WITHOUT_FUSE()                                   \
-  do {                                                        \
-    std::string skip_reason;                                  \
+#define SKIP_WITHOUT_FUSE()                                            \
+  do {                                                                 \
+    std::string skip_reason;                                           \
     if (!flatcow::CanMount(&skip_reason)) GTEST_SKIP() << skip_reason; \
   } while (false)
 

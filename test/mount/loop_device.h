@@ -11,11 +11,11 @@
 namespace flatcow {
 
 // Skips the test where loop devices can't be had.
-#define SKIP_WITHOUT_LOOP()                                              \
-  do {                                                                   \
-    if (Shell("losetup -f").exit_code != 0) {                            \
+#define SKIP_WITHOUT_LOOP()                                               \
+  do {                                                                    \
+    if (Shell("losetup -f").exit_code != 0) {                             \
       GTEST_SKIP() << "no loop device: needs root and /dev/loop-control"; \
-    }                                                                    \
+    }                                                                     \
   } while (false)
 
 // A loop device on a file, for one scope.

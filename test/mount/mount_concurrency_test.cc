@@ -47,8 +47,7 @@ class Worker {
   void Run() {
     for (int i = 1; i <= kOperations && failure_.empty(); ++i) {
       const size_t mine = random_() % content_.size();
-      const auto at =
-          static_cast<off_t>((mine * kThreads + number_) * kBlock);
+      const auto at = static_cast<off_t>((mine * kThreads + number_) * kBlock);
       switch (random_() % 16) {
         case 0:
           Expect(fsync(fd_) == 0, "fsync", at);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What people do with a disk, done to views: a guest file system through a loop
-// device, and the programs that copy, measure and punch files. What a view does is
-// compared with what a raw file does.
+// device, and the programs that copy, measure and punch files. What a view does
+// is compared with what a raw file does.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -28,7 +28,8 @@ class GuestTest : public testing::TestWithParam<std::string> {
   }
 
   void MakeOverlay(uint64_t size, bool with_base) {
-    if (with_base) MustRun("truncate -s " + std::to_string(size) + " " + base());
+    if (with_base)
+      MustRun("truncate -s " + std::to_string(size) + " " + base());
     const std::string backing = with_base ? "base.img" : "";
     if (GetParam() == "qed") {
       MakeQed(source_ / "disk", backing, with_base ? "raw" : "", size);
@@ -148,9 +149,8 @@ TEST_P(GuestTest, SparseCopiesKeepHoles) {
   struct stat copy;
   ASSERT_EQ(stat(work("copy").c_str(), &copy), 0);
   EXPECT_LT(static_cast<uint64_t>(copy.st_blocks) * 512, 8 * kMiB);
-  MustRun("cd " + daemon_->mountpoint() + " && tar -S -cf " +
-          work("disk.tar") + " disk.raw && cd " + work_.path() + " && tar xf " +
-          work("disk.tar"));
+  MustRun("cd " + daemon_->mountpoint() + " && tar -S -cf " + work("disk.tar") +
+          " disk.raw && cd " + work_.path() + " && tar xf " + work("disk.tar"));
   MustRun("cmp " + view_ + " " + work("disk.raw"));
   struct stat archive;
   ASSERT_EQ(stat(work("disk.tar").c_str(), &archive), 0);
@@ -166,7 +166,8 @@ TEST_P(GuestTest, FallocatePunchesExactlyWhatWasAskedFor) {
   Start();
   MustRun("cp " + base() + " " + work("raw"));
   // Within a cluster, across clusters, whole clusters; over base and own data.
-  MustRun("dd if=/dev/urandom of=" + work("noise") + " bs=100k count=1 "
+  MustRun("dd if=/dev/urandom of=" + work("noise") +
+          " bs=100k count=1 "
           "status=none");
   for (const std::string& file : {view_, work("raw")}) {
     MustRun("dd if=" + work("noise") + " of=" + file +
@@ -185,7 +186,8 @@ TEST_P(GuestTest, TruncatingOpensAreRefusedAndExplained) {
   MakeRawFile(base(), 1, kMiB);
   Start();
   EXPECT_NE(Shell("echo x > " + view_).exit_code, 0);
-  EXPECT_NE(Shell("dd if=/dev/zero of=" + view_ + " bs=1 count=1").exit_code, 0);
+  EXPECT_NE(Shell("dd if=/dev/zero of=" + view_ + " bs=1 count=1").exit_code,
+            0);
   EXPECT_NE(Shell("cp /etc/passwd " + view_).exit_code, 0);
   EXPECT_EQ(open(view_.c_str(), O_RDWR | O_TRUNC), -1);
   EXPECT_EQ(errno, EPERM);

@@ -50,8 +50,7 @@ class MountedDisk final : public TestedDisk {
                     buffer.size(), /*write=*/false);
   }
 
-  absl::Status Write(uint64_t offset,
-                     absl::Span<const uint8_t> data) override {
+  absl::Status Write(uint64_t offset, absl::Span<const uint8_t> data) override {
     return Transfer(NextWay(offset, data.size()), offset,
                     const_cast<uint8_t*>(data.data()), data.size(),
                     /*write=*/true);
@@ -64,9 +63,7 @@ class MountedDisk final : public TestedDisk {
     return Fallocate(mode, extent);
   }
 
-  absl::Status Allocate(Extent extent) override {
-    return Fallocate(0, extent);
-  }
+  absl::Status Allocate(Extent extent) override { return Fallocate(0, extent); }
 
   absl::Status Grow(uint64_t new_size) override {
     return Check(ftruncate(buffered_, static_cast<off_t>(new_size)),
@@ -134,8 +131,8 @@ class MountedDisk final : public TestedDisk {
   static absl::Status Pass(int fd, uint64_t offset, uint8_t* bytes,
                            uint64_t length, bool write) {
     const auto at = static_cast<off_t>(offset);
-    const ssize_t n = write ? pwrite(fd, bytes, length, at)
-                            : pread(fd, bytes, length, at);
+    const ssize_t n =
+        write ? pwrite(fd, bytes, length, at) : pread(fd, bytes, length, at);
     if (n < 0) return ErrnoError(errno, write ? "pwrite" : "pread");
     if (static_cast<uint64_t>(n) == length) return absl::OkStatus();
     return absl::DataLossError(absl::StrCat(write ? "wrote " : "read ", n));

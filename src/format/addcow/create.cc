@@ -43,8 +43,7 @@ absl::Status CheckCreate(CreateOptions& options) {
       bits < static_cast<int>(kMinClusterBits) ||
       bits > static_cast<int>(kMaxClusterBits)) {
     return MakeError(EINVAL,
-                     absl::StrCat("add-cow cluster size ",
-                                  options.cluster_size,
+                     absl::StrCat("add-cow cluster size ", options.cluster_size,
                                   ": expected a power of two from 512 to "
                                   "67108864"));
   }

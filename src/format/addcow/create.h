@@ -9,10 +9,10 @@
 namespace flatcow::addcow {
 
 // FormatDriver::check_create and create. What is written keeps the stricter
-// rules of the format's last public implementation: HEADER_SIZE is the larger of
-// 4096 and the cluster size, the backing name stands at 76 and the image name
-// right behind it, format names are shorter than 16 bytes, and an image without
-// a backing file is ALL_ALLOCATED.
+// rules of the format's last public implementation: HEADER_SIZE is the larger
+// of 4096 and the cluster size, the backing name stands at 76 and the image
+// name right behind it, format names are shorter than 16 bytes, and an image
+// without a backing file is ALL_ALLOCATED.
 absl::Status CheckCreate(CreateOptions& options);
 absl::Status Create(File& file, File* data_file, const CreateOptions& options);
 

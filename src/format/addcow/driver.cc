@@ -35,11 +35,11 @@ absl::Status CheckImageFormat(const File& file, const Header& header) {
   if (!driver.ok()) {
     return Annotate(driver.status(), absl::StrCat(file.path(), ": ", kField));
   }
-  return MakeError(ENOTSUP,
-                   absl::StrCat(file.path(), ": ", kField, " is ",
-                                header.image_format,
-                                ", which this version does not support for an "
-                                "image file; supported is raw"));
+  return MakeError(
+      ENOTSUP,
+      absl::StrCat(file.path(), ": ", kField, " is ", header.image_format,
+                   ", which this version does not support for an "
+                   "image file; supported is raw"));
 }
 
 absl::StatusOr<ImageLink> ReadLink(const File& file, absl::string_view field,
@@ -64,11 +64,10 @@ absl::StatusOr<FormatHeader> ReadHeader(const File& file) {
                             header.image_name_offset, header.image_name_size,
                             header.image_format));
   if (header.backing_name_offset != 0) {
-    ASSIGN_OR_RETURN(
-        result.backing,
-        ReadLink(file, "add-cow header: backing file name",
-                 header.backing_name_offset, header.backing_name_size,
-                 header.backing_format));
+    ASSIGN_OR_RETURN(result.backing,
+                     ReadLink(file, "add-cow header: backing file name",
+                              header.backing_name_offset,
+                              header.backing_name_size, header.backing_format));
   }
   return result;
 }

@@ -20,9 +20,9 @@ constexpr size_t kImageFormatOffset = 60;
 
 absl::Status BadField(absl::string_view field, absl::string_view value,
                       absl::string_view expected) {
-  return MakeError(EINVAL, absl::StrCat("add-cow header: ", field, " is ",
-                                        value, ", expected ", expected,
-                                        "; the image is damaged"));
+  return MakeError(
+      EINVAL, absl::StrCat("add-cow header: ", field, " is ", value,
+                           ", expected ", expected, "; the image is damaged"));
 }
 
 // The bytes up to the zero padding. Errors: a byte behind the padding, or one
@@ -50,8 +50,7 @@ absl::Status CheckName(absl::string_view field, uint32_t offset, uint32_t size,
   if (offset < kHeaderBytes || uint64_t{offset} + size > header_size) {
     return BadField(absl::StrCat(field, " offset"), absl::StrCat(offset),
                     absl::StrCat("at least 76, the name of ", size,
-                                 " bytes ending by HEADER_SIZE ",
-                                 header_size));
+                                 " bytes ending by HEADER_SIZE ", header_size));
   }
   return absl::OkStatus();
 }

@@ -39,9 +39,8 @@ absl::StatusOr<std::unique_ptr<Layer>> AddCowLayer::Open(
     std::shared_ptr<MetadataCache> cache) {
   ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
   ASSIGN_OR_RETURN(const FileStat image_stat, image_file.Stat());
-  return std::unique_ptr<Layer>(
-      new AddCowLayer(file, image_file, header, image_stat.size, stat.size,
-                      std::move(cache)));
+  return std::unique_ptr<Layer>(new AddCowLayer(
+      file, image_file, header, image_stat.size, stat.size, std::move(cache)));
 }
 
 absl::StatusOr<Mapping> AddCowLayer::Map(Extent extent) const {
@@ -59,16 +58,15 @@ absl::StatusOr<Mapping> AddCowLayer::Map(Extent extent) const {
   while (run < wanted) {
     const uint64_t cluster = first + run;
     const uint64_t bit = cluster % kWordBits;
-    const size_t ask = static_cast<size_t>(std::min<uint64_t>(
-        words.size(), WordCount(cluster, wanted - run)));
-    ASSIGN_OR_RETURN(const size_t count,
-                     pages_.Read(WordOf(cluster),
-                                 absl::MakeSpan(words).first(ask)));
+    const size_t ask = static_cast<size_t>(
+        std::min<uint64_t>(words.size(), WordCount(cluster, wanted - run)));
+    ASSIGN_OR_RETURN(
+        const size_t count,
+        pages_.Read(WordOf(cluster), absl::MakeSpan(words).first(ask)));
     const bool here = ((words[0] >> bit) & 1) != 0;
     if (run == 0) set = here;
     if (here != set) break;
-    const uint64_t limit =
-        std::min(wanted - run, count * kWordBits - bit);
+    const uint64_t limit = std::min(wanted - run, count * kWordBits - bit);
     const uint64_t equal =
         EqualRun(absl::MakeConstSpan(words).first(count), bit, limit);
     run += equal;

@@ -105,11 +105,11 @@ absl::Status Checker::BadEntry(absl::string_view name, uint64_t index,
   ++result_.corruptions_fixed;
   if (guest < header_.image_size && result_.changed.size() < kMaxProblems) {
     const uint64_t end = std::min(header_.image_size, guest + length);
-    result_.changed.push_back(absl::StrCat(
-        "guest bytes ", guest, " to ", end - 1,
-        (header_.features & kFeatureBackingFile) != 0
-            ? " are the backing file's again"
-            : " read as zeroes now"));
+    result_.changed.push_back(
+        absl::StrCat("guest bytes ", guest, " to ", end - 1,
+                     (header_.features & kFeatureBackingFile) != 0
+                         ? " are the backing file's again"
+                         : " read as zeroes now"));
   }
   return absl::OkStatus();
 }
@@ -173,8 +173,8 @@ absl::Status Checker::Scan(absl::FunctionRef<absl::Status()> scan) {
 
 absl::Status Checker::FixLeaks() {
   const uint64_t cluster_size = geometry_.cluster_size();
-  const uint64_t keep = std::max(used_.end() * cluster_size,
-                                 geometry_.l1_extent().end());
+  const uint64_t keep =
+      std::max(used_.end() * cluster_size, geometry_.l1_extent().end());
   if (keep >= file_end_) return absl::OkStatus();
   RETURN_IF_ERROR(file_.Truncate(keep));
   RETURN_IF_ERROR(file_.Sync());
@@ -187,8 +187,8 @@ absl::Status Checker::FixLeaks() {
 
 absl::Status Checker::ClearNeedCheck() {
   if ((header_.features & kFeatureNeedCheck) == 0) return absl::OkStatus();
-  RETURN_IF_ERROR(WriteWord(file_, kFeaturesOffset,
-                            header_.features & ~kFeatureNeedCheck));
+  RETURN_IF_ERROR(
+      WriteWord(file_, kFeaturesOffset, header_.features & ~kFeatureNeedCheck));
   return file_.Sync();
 }
 

@@ -38,9 +38,8 @@ absl::Status CheckCreate(CreateOptions& options) {
   if (!std::has_single_bit(options.table_size) ||
       options.table_size < kMinNewTableSize ||
       options.table_size > kMaxTableSize) {
-    return MakeError(EINVAL,
-                     absl::StrCat("QED table size ", options.table_size,
-                                  ": expected 2, 4, 8 or 16 clusters"));
+    return MakeError(EINVAL, absl::StrCat("QED table size ", options.table_size,
+                                          ": expected 2, 4, 8 or 16 clusters"));
   }
   const uint64_t max = MaxImageSize(options.cluster_size, options.table_size,
                                     /*as_qemu=*/true);
@@ -53,25 +52,23 @@ absl::Status CheckCreate(CreateOptions& options) {
   }
   if (options.size.has_value()) {
     if (*options.size > max) {
-      return MakeError(EFBIG,
-                       absl::StrCat("size ", *options.size,
-                                    ": a QED image with clusters of ",
-                                    options.cluster_size, " and tables of ",
-                                    options.table_size,
-                                    " clusters holds at most ", max, " bytes"));
+      return MakeError(
+          EFBIG,
+          absl::StrCat("size ", *options.size,
+                       ": a QED image with clusters of ", options.cluster_size,
+                       " and tables of ", options.table_size,
+                       " clusters holds at most ", max, " bytes"));
     }
     options.size = RoundUp(*options.size, kSectorBytes);
   }
   const uint64_t room = options.cluster_size - kHeaderBytes;
   if (options.backing_file.size() >
       std::min<uint64_t>(room, kMaxBackingNameBytes)) {
-    return MakeError(EINVAL,
-                     absl::StrCat("backing file name of ",
-                                  options.backing_file.size(),
-                                  " bytes: at most ",
-                                  std::min<uint64_t>(room,
-                                                     kMaxBackingNameBytes),
-                                  " fit into the header"));
+    return MakeError(
+        EINVAL, absl::StrCat("backing file name of ",
+                             options.backing_file.size(), " bytes: at most ",
+                             std::min<uint64_t>(room, kMaxBackingNameBytes),
+                             " fit into the header"));
   }
   return absl::OkStatus();
 }

@@ -40,13 +40,11 @@ absl::StatusOr<FormatHeader> ReadHeader(const File& file) {
   result.cluster_size = header.cluster_size;
   result.needs_check = (header.features & kFeatureNeedCheck) != 0;
   if ((header.features & kFeatureBackingFile) != 0) {
-    ASSIGN_OR_RETURN(
-        std::string name,
-        ReadLinkName(file, "QED header: backing file name",
-                     header.backing_filename_offset,
-                     header.backing_filename_size));
-    const bool no_probe =
-        (header.features & kFeatureBackingFormatNoProbe) != 0;
+    ASSIGN_OR_RETURN(std::string name,
+                     ReadLinkName(file, "QED header: backing file name",
+                                  header.backing_filename_offset,
+                                  header.backing_filename_size));
+    const bool no_probe = (header.features & kFeatureBackingFormatNoProbe) != 0;
     std::string path = ResolveLinkName(file.path(), name);
     result.backing = ImageLink{.name = std::move(name),
                                .path = std::move(path),
@@ -92,8 +90,7 @@ absl::StatusOr<std::unique_ptr<Layer>> OpenLayer(File& file, File*,
   return QedLayer::Open(file, open.header, open.file_size, options.cache);
 }
 
-absl::Status CheckFile(File& file, File*, Repair repair,
-                       CheckResult& result) {
+absl::Status CheckFile(File& file, File*, Repair repair, CheckResult& result) {
   ASSIGN_OR_RETURN(const OpenHeader open, ReadRawHeader(file));
   return Check(file, open.header, repair, result);
 }

@@ -61,10 +61,9 @@ class Geometry {
   }
 
   // Could `length` bytes at `host_offset` be a table or clusters of a file with
-  // `file_end` usable bytes: aligned, past the header, inside the file, clear of
-  // the L1 table?
-  bool IsPlace(uint64_t host_offset, uint64_t length,
-               uint64_t file_end) const {
+  // `file_end` usable bytes: aligned, past the header, inside the file, clear
+  // of the L1 table?
+  bool IsPlace(uint64_t host_offset, uint64_t length, uint64_t file_end) const {
     return IsAligned(host_offset, cluster_size()) &&
            host_offset >= header_bytes_ && host_offset < file_end &&
            length <= file_end - host_offset &&

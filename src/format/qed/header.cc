@@ -23,9 +23,9 @@ constexpr uint64_t kKnownFeatures =
 
 absl::Status BadField(absl::string_view field, uint64_t value,
                       absl::string_view expected) {
-  return MakeError(EINVAL, absl::StrCat("QED header: ", field, " is ", value,
-                                        ", expected ", expected,
-                                        "; the image is damaged"));
+  return MakeError(
+      EINVAL, absl::StrCat("QED header: ", field, " is ", value, ", expected ",
+                           expected, "; the image is damaged"));
 }
 
 absl::Status CheckGeometry(const Header& header) {
@@ -59,12 +59,11 @@ absl::Status CheckL1Table(const Header& header, uint64_t file_size) {
       header.l1_table_offset < header.header_bytes() ||
       header.l1_table_offset > usable ||
       usable - header.l1_table_offset < header.table_bytes()) {
-    return BadField(
-        "l1_table_offset (byte 40)", header.l1_table_offset,
-        absl::StrCat("a multiple of ", header.cluster_size,
-                     " past the header with ", header.table_bytes(),
-                     " bytes of table inside the file of ", file_size,
-                     " bytes"));
+    return BadField("l1_table_offset (byte 40)", header.l1_table_offset,
+                    absl::StrCat("a multiple of ", header.cluster_size,
+                                 " past the header with ", header.table_bytes(),
+                                 " bytes of table inside the file of ",
+                                 file_size, " bytes"));
   }
   return absl::OkStatus();
 }
@@ -76,15 +75,14 @@ absl::Status CheckBackingName(const Header& header) {
     return BadField("backing_filename_size (byte 60)",
                     header.backing_filename_size, "1 to 4095");
   }
-  const uint64_t end = uint64_t{header.backing_filename_offset} +
-                       header.backing_filename_size;
+  const uint64_t end =
+      uint64_t{header.backing_filename_offset} + header.backing_filename_size;
   if (header.backing_filename_offset < kHeaderBytes ||
       end > header.header_bytes()) {
-    return BadField("backing_filename_offset (byte 56)",
-                    header.backing_filename_offset,
-                    absl::StrCat("at least 64, the name of ",
-                                 header.backing_filename_size,
-                                 " bytes ending by ", header.header_bytes()));
+    return BadField(
+        "backing_filename_offset (byte 56)", header.backing_filename_offset,
+        absl::StrCat("at least 64, the name of ", header.backing_filename_size,
+                     " bytes ending by ", header.header_bytes()));
   }
   return absl::OkStatus();
 }
@@ -112,10 +110,10 @@ uint64_t MaxImageSize(uint64_t cluster_size, uint64_t table_size,
 absl::StatusOr<Header> ParseHeader(absl::Span<const uint8_t> bytes,
                                    uint64_t file_size) {
   if (bytes.size() < kHeaderBytes) {
-    return MakeError(EINVAL,
-                     absl::StrCat("QED header: the file ends after ",
-                                  bytes.size(), " bytes, expected at least ",
-                                  kHeaderBytes, "; the image is damaged"));
+    return MakeError(
+        EINVAL, absl::StrCat("QED header: the file ends after ", bytes.size(),
+                             " bytes, expected at least ", kHeaderBytes,
+                             "; the image is damaged"));
   }
   if (!HasMagic(bytes)) {
     return MakeError(EINVAL,
@@ -138,10 +136,11 @@ absl::StatusOr<Header> ParseHeader(absl::Span<const uint8_t> bytes,
   if (const uint64_t unknown = header.features & ~kKnownFeatures;
       unknown != 0) {
     return MakeError(
-        ENOTSUP, absl::StrFormat(
-                     "QED header: features (byte 16) has unknown bits 0x%x set, "
-                     "expected none but 0x%x; a newer program made the image",
-                     unknown, kKnownFeatures));
+        ENOTSUP,
+        absl::StrFormat(
+            "QED header: features (byte 16) has unknown bits 0x%x set, "
+            "expected none but 0x%x; a newer program made the image",
+            unknown, kKnownFeatures));
   }
   if (const absl::Status status = CheckGeometry(header); !status.ok()) {
     return status;

@@ -42,13 +42,9 @@ struct Header {
   uint32_t backing_filename_offset = 0;
   uint32_t backing_filename_size = 0;
 
-  uint64_t table_bytes() const {
-    return uint64_t{table_size} * cluster_size;
-  }
+  uint64_t table_bytes() const { return uint64_t{table_size} * cluster_size; }
   uint64_t table_entries() const { return table_bytes() / sizeof(uint64_t); }
-  uint64_t header_bytes() const {
-    return uint64_t{header_size} * cluster_size;
-  }
+  uint64_t header_bytes() const { return uint64_t{header_size} * cluster_size; }
 
   friend bool operator==(const Header&, const Header&) = default;
 };

@@ -66,12 +66,12 @@ absl::Status QedLayer::LoadTables(uint64_t size) {
 absl::Status QedLayer::BadEntry(absl::string_view table, uint64_t index,
                                 uint64_t at, uint64_t value) const {
   return MakeError(
-      EIO, absl::StrFormat(
-               "%s: %s entry %u (byte %u of the file) is 0x%x, expected the "
-               "offset of a %u-byte cluster in the file that no table uses; "
-               "the image is damaged: run flatcow-img check",
-               file_.path(), table, index, at, value,
-               geometry_.cluster_size()));
+      EIO,
+      absl::StrFormat(
+          "%s: %s entry %u (byte %u of the file) is 0x%x, expected the "
+          "offset of a %u-byte cluster in the file that no table uses; "
+          "the image is damaged: run flatcow-img check",
+          file_.path(), table, index, at, value, geometry_.cluster_size()));
 }
 
 absl::StatusOr<uint64_t> QedLayer::FindTable(uint64_t guest_offset) const {
@@ -122,11 +122,10 @@ uint64_t QedLayer::ValidClusters(uint64_t host_offset, uint64_t count) const {
   if (!geometry_.IsPlace(host_offset, cluster_size, file_end)) return 0;
   uint64_t valid = std::min(count, (file_end - host_offset) / cluster_size);
   if (host_offset < geometry_.l1_offset()) {
-    valid = std::min(valid,
-                     (geometry_.l1_offset() - host_offset) / cluster_size);
+    valid =
+        std::min(valid, (geometry_.l1_offset() - host_offset) / cluster_size);
   }
-  const auto table =
-      tables_->FirstOverlap({host_offset, valid * cluster_size});
+  const auto table = tables_->FirstOverlap({host_offset, valid * cluster_size});
   if (!table.has_value()) return valid;
   return *table > host_offset ? (*table - host_offset) / cluster_size : 0;
 }
@@ -145,8 +144,8 @@ absl::StatusOr<Mapping> QedLayer::MapTable(Extent extent,
   uint64_t run = 0;
   bool run_ends = false;
   while (run < wanted && !run_ends) {
-    const size_t ask = static_cast<size_t>(
-        std::min<uint64_t>(entries.size(), wanted - run));
+    const size_t ask =
+        static_cast<size_t>(std::min<uint64_t>(entries.size(), wanted - run));
     ASSIGN_OR_RETURN(const size_t count,
                      pages_.Read(Geometry::L2Word(table, first + run),
                                  absl::MakeSpan(entries).first(ask)));
@@ -166,13 +165,11 @@ absl::StatusOr<Mapping> QedLayer::MapTable(Extent extent,
     run = ValidClusters(value, run);
     if (run == 0) {
       return BadEntry("L2", first,
-                      Geometry::L2Word(table, first) * sizeof(uint64_t),
-                      value);
+                      Geometry::L2Word(table, first) * sizeof(uint64_t), value);
     }
     mapping.host_offset = value + in_cluster;
   }
-  mapping.length =
-      std::min(extent.length, run * cluster_size - in_cluster);
+  mapping.length = std::min(extent.length, run * cluster_size - in_cluster);
   return mapping;
 }
 
@@ -244,11 +241,10 @@ absl::Status QedLayer::Publish(const Reservation& reservation) {
   const uint64_t first =
       Geometry::L2Word(table, geometry_.L2Index(reservation.guest_offset));
   const uint64_t cluster_size = geometry_.cluster_size();
-  return pages_.Modify(first, reservation.length / cluster_size,
-                       [&](uint64_t word, uint64_t) {
-                         return reservation.host_offset +
-                                (word - first) * cluster_size;
-                       });
+  return pages_.Modify(
+      first, reservation.length / cluster_size, [&](uint64_t word, uint64_t) {
+        return reservation.host_offset + (word - first) * cluster_size;
+      });
 }
 
 absl::Status QedLayer::MarkZero(Extent clusters) {
@@ -294,10 +290,10 @@ absl::Status QedLayer::CheckGrow(uint64_t new_size) const {
                                          max, " bytes"));
   }
   if (!IsAligned(new_size, kSectorBytes)) {
-    return MakeError(EINVAL, absl::StrCat(file_.path(), ": resize to ",
-                                          new_size,
-                                          ": a QED disk is a multiple of 512 "
-                                          "bytes"));
+    return MakeError(EINVAL,
+                     absl::StrCat(file_.path(), ": resize to ", new_size,
+                                  ": a QED disk is a multiple of 512 "
+                                  "bytes"));
   }
   return absl::OkStatus();
 }
@@ -337,7 +333,8 @@ absl::Status QedLayer::FinishGrow(uint64_t new_size) {
   std::array<uint8_t, sizeof(uint64_t)> field;
   StoreLittle64(field.data(), new_size);
   const iovec piece{field.data(), field.size()};
-  RETURN_IF_ERROR(file_.Write(kImageSizeOffset, absl::MakeConstSpan(&piece, 1)));
+  RETURN_IF_ERROR(
+      file_.Write(kImageSizeOffset, absl::MakeConstSpan(&piece, 1)));
   RETURN_IF_ERROR(file_.Sync());
   size_.store(new_size);
   return absl::OkStatus();

@@ -21,8 +21,7 @@ class TableSet {
  public:
   // `offsets` in any order, repeated ones allowed; room for `capacity` in all.
   // Precondition: capacity is at least the number of different offsets.
-  TableSet(std::vector<uint64_t> offsets, size_t capacity,
-           uint64_t table_bytes)
+  TableSet(std::vector<uint64_t> offsets, size_t capacity, uint64_t table_bytes)
       : table_bytes_(table_bytes), offsets_(new uint64_t[capacity]) {
     std::sort(offsets.begin(), offsets.end());
     const auto end = std::unique(offsets.begin(), offsets.end());
@@ -40,11 +39,9 @@ class TableSet {
   // The first table that shares a byte with `host`.
   std::optional<uint64_t> FirstOverlap(Extent host) const {
     const uint64_t* const begin = offsets_.get();
-    const uint64_t* const end =
-        begin + count_.load(std::memory_order_acquire);
+    const uint64_t* const end = begin + count_.load(std::memory_order_acquire);
     const uint64_t* const table = std::lower_bound(
-        begin, end, host.offset,
-        [this](uint64_t offset, uint64_t at) {
+        begin, end, host.offset, [this](uint64_t offset, uint64_t at) {
           return offset + table_bytes_ <= at;
         });
     if (table == end || *table >= host.end()) return std::nullopt;

@@ -48,8 +48,8 @@ class RawLayer final : public Layer {
     if (new_size <= uint64_t{std::numeric_limits<int64_t>::max()}) {
       return absl::OkStatus();
     }
-    return MakeError(EFBIG, absl::StrCat(file_.path(), ": resize to ",
-                                         new_size));
+    return MakeError(EFBIG,
+                     absl::StrCat(file_.path(), ": resize to ", new_size));
   }
   absl::Status PrepareGrow(uint64_t, uint64_t) override {
     return absl::OkStatus();
