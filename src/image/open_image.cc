@@ -7,9 +7,9 @@
 #include "flatcow/image.h"
 #include "flatcow/status.h"
 #include "image/image_info.h"
-#include "image/metadata_cache.h"
 #include "image/open_chain.h"
 #include "image/overlay.h"
+#include "io/metadata_cache.h"
 
 namespace flatcow {
 namespace {

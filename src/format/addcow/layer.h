@@ -18,7 +18,7 @@
 #include "flatcow/file.h"
 #include "format/addcow/header.h"
 #include "format/layer.h"
-#include "image/metadata_cache.h"
+#include "io/metadata_cache.h"
 
 namespace flatcow::addcow {
 

@@ -25,7 +25,7 @@
 #include "format/qed/geometry.h"
 #include "format/qed/header.h"
 #include "format/qed/table_set.h"
-#include "image/metadata_cache.h"
+#include "io/metadata_cache.h"
 
 namespace flatcow::qed {
 

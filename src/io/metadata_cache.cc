@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "image/metadata_cache.h"
+#include "io/metadata_cache.h"
 
 #include <endian.h>
 #include <sys/mman.h>

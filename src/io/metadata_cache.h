@@ -21,8 +21,8 @@
 //   writing -> clean  FinishCopies()
 //
 // Locks: a set's mutex before MetadataPages::mutex_.
-#ifndef FLATCOW_IMAGE_METADATA_CACHE_H_
-#define FLATCOW_IMAGE_METADATA_CACHE_H_
+#ifndef FLATCOW_IO_METADATA_CACHE_H_
+#define FLATCOW_IO_METADATA_CACHE_H_
 
 #include <array>
 #include <atomic>
@@ -206,4 +206,4 @@ class MetadataPages {
 
 }  // namespace flatcow
 
-#endif  // FLATCOW_IMAGE_METADATA_CACHE_H_
+#endif  // FLATCOW_IO_METADATA_CACHE_H_
