@@ -19,43 +19,50 @@ class RangeLock {
   class Hold {
    public:
     Hold(RangeLock& lock, Extent range) : lock_(lock), range_(range) {
-      MutexLock guard(lock_.mutex_);
-      previous_ = lock_.last_;
-      (previous_ != nullptr ? previous_->next_ : lock_.first_) = this;
-      lock_.last_ = this;
-      while (MustWait()) lock_.released_.Wait(lock_.mutex_);
+      lock_.Acquire(*this);
     }
-
-    ~Hold() {
-      MutexLock guard(lock_.mutex_);
-      (previous_ != nullptr ? previous_->next_ : lock_.first_) = next_;
-      (next_ != nullptr ? next_->previous_ : lock_.last_) = previous_;
-      if (next_ != nullptr) lock_.released_.NotifyAll();
-    }
-
+    ~Hold() { lock_.Release(*this); }
     Hold(const Hold&) = delete;
     Hold& operator=(const Hold&) = delete;
 
    private:
-    // Whoever asked earlier goes first, whether he holds or waits.
-    bool MustWait() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_.mutex_) {
-      for (const Hold* hold = previous_; hold != nullptr;
-           hold = hold->previous_) {
-        if (Overlaps(hold->range_.offset, hold->range_.length, range_.offset,
-                     range_.length)) {
-          return true;
-        }
-      }
-      return false;
-    }
+    friend class RangeLock;
 
     RangeLock& lock_;
     const Extent range_;
-    Hold* previous_ ABSL_GUARDED_BY(lock_.mutex_) = nullptr;
-    Hold* next_ ABSL_GUARDED_BY(lock_.mutex_) = nullptr;
+    // Neighbours in the queue; guarded by the lock's mutex.
+    Hold* previous_ = nullptr;
+    Hold* next_ = nullptr;
   };
 
  private:
+  void Acquire(Hold& hold) {
+    MutexLock guard(mutex_);
+    hold.previous_ = last_;
+    (last_ != nullptr ? last_->next_ : first_) = &hold;
+    last_ = &hold;
+    while (MustWait(hold)) released_.Wait(mutex_);
+  }
+
+  void Release(Hold& hold) {
+    MutexLock guard(mutex_);
+    (hold.previous_ != nullptr ? hold.previous_->next_ : first_) = hold.next_;
+    (hold.next_ != nullptr ? hold.next_->previous_ : last_) = hold.previous_;
+    if (hold.next_ != nullptr) released_.NotifyAll();
+  }
+
+  // Whoever asked earlier goes first, whether he holds or waits.
+  bool MustWait(const Hold& hold) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    for (const Hold* earlier = hold.previous_; earlier != nullptr;
+         earlier = earlier->previous_) {
+      if (Overlaps(earlier->range_.offset, earlier->range_.length,
+                   hold.range_.offset, hold.range_.length)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   Mutex mutex_;
   CondVar released_;
   // In the order of asking.
