@@ -58,7 +58,10 @@ Catalog::Catalog(ConfinedFileSystem& files, std::string only_name, Log& log)
       only_name_(std::move(only_name)),
       log_(log),
       tree_(files.root_descriptor(0), only_name_),
-      inspector_(files) {
+      inspector_(files),
+      index_(
+          tree_, files, inspector_,
+          [this](const FileId& file) { return FactsInUse(file); }, log) {
   auto root = std::make_unique<Node>();
   root->id = kRootNode;
   root->is_directory = true;
@@ -81,30 +84,32 @@ std::string Catalog::AbsolutePath(const std::string& path) const {
 
 // ---- A walk, and what it changes
 
-absl::Status Catalog::Refresh() {
-  uint64_t wanted;
+absl::Status Catalog::Refresh(NodeId directory) {
+  MutexLock one_walk(scan_mutex_);
+  std::string path;
   {
     MutexLock lock(mutex_);
-    wanted = scans_ + 1;
+    const auto it = nodes_.find(directory);
+    if (it == nodes_.end()) return ErrnoError(ESTALE, "unknown node");
+    path = it->second->path;
   }
-  MutexLock one_scan(scan_mutex_);
-  {
-    MutexLock lock(mutex_);
-    // `scans_` counts when a walk begins; none runs now, so one that began
-    // after the call has also ended.
-    if (scans_ >= wanted) return absl::OkStatus();
-    ++scans_;
-  }
-  const auto scan = ScanSource(
-      tree_, files_, inspector_,
-      [this](const FileId& file) { return FactsInUse(file); }, log_);
-  if (!scan.ok()) return scan.status();
+  const auto is_new = index_.Refresh(
+      path, [this](const std::string& folder) { return IsShown(folder); });
+  if (!is_new.ok()) return is_new.status();
+  if (!*is_new) return absl::OkStatus();
+  const std::vector<FoundImage> images = index_.Views();
   MutexLock lock(mutex_);
-  Apply(*scan);
+  Apply(images);
   return absl::OkStatus();
 }
 
-void Catalog::Apply(const SourceScan& scan) {
+bool Catalog::IsShown(const std::string& path) {
+  MutexLock lock(mutex_);
+  const auto it = directories_.find(path);
+  return it != directories_.end() && nodes_[it->second]->present;
+}
+
+void Catalog::Apply(const std::vector<FoundImage>& images) {
   std::vector<NodeId> ids;
   for (auto& [id, node] : nodes_) {
     ids.push_back(id);
@@ -112,23 +117,16 @@ void Catalog::Apply(const SourceScan& scan) {
     node->links = node->is_directory ? 2 : 0;
     node->children.clear();
   }
-  absl::flat_hash_map<std::string, FileStat> stats;
-  for (const SourceTree::Entry& directory : scan.directories) {
-    stats.emplace(directory.path, directory.stat);
-  }
-  nodes_[kRootNode]->stat = scan.directories.front().stat;
   // Folders first: where an image's view and a folder want the same name, the
   // view has it, for its name depends on nothing else.
-  for (const FoundImage& image : scan.images) {
-    ShowDirectory(DirectoryOf(image.path), stats);
+  for (const FoundImage& image : images) {
+    ShowDirectory(DirectoryOf(image.path));
   }
-  for (const FoundImage& image : scan.images) ShowImage(image);
+  for (const FoundImage& image : images) ShowImage(image);
   for (const NodeId id : ids) EraseIfUnused(id);
 }
 
-void Catalog::ShowDirectory(
-    const std::string& path,
-    const absl::flat_hash_map<std::string, FileStat>& stats) {
+void Catalog::ShowDirectory(const std::string& path) {
   // From the folder up to the first that is shown already.
   std::string at = path;
   NodeId below = 0;
@@ -141,8 +139,7 @@ void Catalog::ShowDirectory(
     node.present = true;
     node.path = at;
     node.view_name = at;
-    const auto stat = stats.find(at);
-    if (stat != stats.end()) node.stat = stat->second;
+    if (const auto stat = index_.FolderStat(at)) node.stat = *stat;
     if (below != 0) {
       node.children[NameOf(nodes_[below]->path)] = below;
       ++node.links;
@@ -178,7 +175,7 @@ void Catalog::ShowImage(const FoundImage& image) {
   node.stat = image.look.stat;
   node.look = image.look;
   node.below_allocated = image.below_allocated;
-  node.below_status = image.below_status;
+  node.below_error = image.below_error;
   NodeId& child = nodes_[directories_[directory]]->children[name];
   if (child != 0 && child != node.id) {
     const std::string line = absl::StrCat(
@@ -318,7 +315,7 @@ absl::StatusOr<NodeInfo> Catalog::Lookup(NodeId parent,
       return child.status();
     }
     if (attempt > 0) return ErrnoError(ENOENT, name);
-    const absl::Status refreshed = Refresh();
+    const absl::Status refreshed = Refresh(parent);
     if (!refreshed.ok()) return refreshed;
   }
 }
@@ -338,9 +335,9 @@ absl::StatusOr<NodeInfo> Catalog::Get(NodeId id) {
     const auto it = nodes_.find(id);
     if (it == nodes_.end()) return ErrnoError(ESTALE, "unknown node");
     const Node& node = *it->second;
-    reference = {node.id,        node.is_directory, node.path,
-                 node.view_name, node.stat.id,
-                 node.users > 0 ? node.look.facts : nullptr};
+    reference = {node.id,      node.is_directory,
+                 node.path,    node.view_name,
+                 node.stat.id, node.users > 0 ? node.look.facts : nullptr};
   }
   auto info = Verify(reference, 0);
   if (info.ok()) return info;
@@ -353,7 +350,7 @@ absl::StatusOr<NodeInfo> Catalog::Get(NodeId id) {
 }
 
 absl::StatusOr<std::vector<DirectoryEntry>> Catalog::List(NodeId directory) {
-  const absl::Status refreshed = Refresh();
+  const absl::Status refreshed = Refresh(directory);
   if (!refreshed.ok()) return refreshed;
   MutexLock lock(mutex_);
   const auto it = nodes_.find(directory);
@@ -402,8 +399,8 @@ NodeInfo Catalog::Describe(const Node& node) const {
   info.mtime_ns = node.stat.mtime_ns;
   if (node.is_directory) return info;
   const ImageFacts& facts = *node.look.facts;
-  info.status = facts.status.ok() ? node.below_status : facts.status;
-  info.virtual_size = info.status.ok() ? facts.virtual_size : 0;
+  info.error = facts.error != 0 ? facts.error : node.below_error;
+  info.virtual_size = info.error == 0 ? facts.virtual_size : 0;
   info.allocated_bytes = node.stat.allocated_bytes + node.below_allocated;
   if (node.look.data_stat.has_value()) {
     info.allocated_bytes += node.look.data_stat->allocated_bytes;

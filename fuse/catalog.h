@@ -8,7 +8,7 @@
 //   OpenImage(files, catalog.AbsolutePath(view->path), ...);
 //   catalog.Forget(view->id, 1);
 //
-// SOURCE is walked only when it must be: for a listing, and when a name is
+// Folders are read only when they must be: for a listing, and when a name is
 // asked for that is in SOURCE but not yet known. What is known is verified with
 // one look at the file. Nothing stays open.
 #ifndef FLATCOW_FUSE_CATALOG_H_
@@ -28,7 +28,7 @@
 #include "image_facts.h"
 #include "log.h"
 #include "mutex.h"
-#include "source_scan.h"
+#include "source_index.h"
 #include "source_tree.h"
 
 namespace flatcow::daemon {
@@ -47,7 +47,7 @@ struct NodeInfo {
   uint32_t links = 0;     // names that show it; 0: it is gone
 
   // Of a view only.
-  absl::Status status;           // why the image can't be used; else OK
+  int error = 0;                 // why the image can't be used, or 0
   uint64_t virtual_size = 0;     // bytes; 0 when it can't be used
   uint64_t allocated_bytes = 0;  // on the host, of the whole chain
   int64_t mtime_ns = 0;          // of the image or its data file
@@ -106,7 +106,7 @@ class Catalog {
     uint64_t users = 0;
     Look look;
     uint64_t below_allocated = 0;
-    absl::Status below_status;
+    int below_error = 0;
   };
 
   // What is needed of a node to verify it without the lock.
@@ -119,14 +119,14 @@ class Catalog {
     std::shared_ptr<const ImageFacts> facts_in_use;  // null: no users
   };
 
-  // Walks SOURCE, or waits for a walk that began after the call.
-  absl::Status Refresh();
-  void Apply(const SourceScan& scan) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void ShowDirectory(const std::string& path,
-                     const absl::flat_hash_map<std::string, FileStat>& stats)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void ShowImage(const FoundImage& image)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Looks at a folder of SOURCE again.
+  absl::Status Refresh(NodeId directory);
+  bool IsShown(const std::string& path);
+  void Apply(const std::vector<FoundImage>& images)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(scan_mutex_, mutex_);
+  void ShowDirectory(const std::string& path)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(scan_mutex_, mutex_);
+  void ShowImage(const FoundImage& image) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Node& NewNode(bool is_directory) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EraseIfUnused(NodeId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -135,8 +135,7 @@ class Catalog {
   bool IsInSource(NodeId parent, const std::string& name);
   // Looks at the file again and notes what it is now; counts a lookup if asked
   // to. Errors: ESTALE the name shows something else by now.
-  absl::StatusOr<NodeInfo> Verify(const Reference& reference,
-                                  uint64_t lookups);
+  absl::StatusOr<NodeInfo> Verify(const Reference& reference, uint64_t lookups);
   absl::StatusOr<Look> LookAt(const Reference& reference);
   std::shared_ptr<const ImageFacts> FactsInUse(const FileId& file);
   NodeInfo Describe(const Node& node) const;
@@ -150,10 +149,10 @@ class Catalog {
 
   // One walk at a time. Taken before mutex_.
   Mutex scan_mutex_;
+  SourceIndex index_ ABSL_GUARDED_BY(scan_mutex_);
 
   // Held for no system call.
   Mutex mutex_;
-  uint64_t scans_ ABSL_GUARDED_BY(mutex_) = 0;
   NodeId next_id_ ABSL_GUARDED_BY(mutex_) = kRootNode + 1;
   absl::flat_hash_map<NodeId, std::unique_ptr<Node>> nodes_
       ABSL_GUARDED_BY(mutex_);

@@ -102,8 +102,7 @@ Attributes Filesystem::Describe(const NodeInfo& node,
   if (view == nullptr) {
     // A damaged image is there to be seen, not to be opened. When just another
     // file is missing or out of bounds, opening tells which.
-    const int error = ErrnoOf(node.status);
-    if (error == EINVAL || error == ENOTSUP) mask = 0;
+    if (node.error == EINVAL || node.error == ENOTSUP) mask = 0;
     attributes.size = node.virtual_size;
   } else {
     attributes.size = view->image().Size();
@@ -151,12 +150,12 @@ absl::Status Filesystem::SetSize(NodeId node, uint64_t size) {
   if (!info.ok()) return info.status();
   const uint64_t old_size = user ? user->image().Size() : info->virtual_size;
   if (size < old_size) {
-    return Refuse(info->view_name,
-                  MakeError(EPERM, absl::StrCat("not cut from ", old_size,
-                                                " to ", size,
-                                                " bytes: a view only grows")));
+    return Refuse(
+        info->view_name,
+        MakeError(EPERM, absl::StrCat("not cut from ", old_size, " to ", size,
+                                      " bytes: a view only grows")));
   }
-  if (size == old_size && (user || info->status.ok())) return absl::OkStatus();
+  if (size == old_size && (user || info->error == 0)) return absl::OkStatus();
   if (options_.read_only) return ErrnoError(EROFS, info->view_name);
   const auto opened = views_.Acquire(*info, Access::kReadWrite);
   if (!opened.ok()) return Refuse(info->view_name, opened.status());
@@ -185,8 +184,8 @@ absl::StatusOr<OpenedView> Filesystem::Open(NodeId node, int flags) {
   const bool write = (flags & O_ACCMODE) != O_RDONLY;
   if (write && options_.read_only) return ErrnoError(EROFS, info->view_name);
 
-  auto opened = views_.Acquire(
-      *info, write ? Access::kReadWrite : Access::kReadOnly);
+  auto opened =
+      views_.Acquire(*info, write ? Access::kReadWrite : Access::kReadOnly);
   if (!opened.ok()) return Refuse(info->view_name, opened.status());
   if (opened->is_first) {
     for (const std::string& warning : opened->user->image().Warnings()) {
@@ -308,14 +307,12 @@ absl::Status Filesystem::Refuse(absl::string_view view_name,
   // The kernel repeats the request; if that fails too, it is logged then.
   if (ErrnoOf(status) == ESTALE) return annotated;
   Count(counters_.errors);
-  log_.WriteLimited(Severity::kError, annotated.message(),
-                    annotated.message());
+  log_.WriteLimited(Severity::kError, annotated.message(), annotated.message());
   return annotated;
 }
 
 // Once per image, operation and errno, for a bad disk fails at every offset.
-absl::Status Filesystem::Fail(const OpenView& view,
-                              absl::string_view operation,
+absl::Status Filesystem::Fail(const OpenView& view, absl::string_view operation,
                               const absl::Status& status) {
   Count(counters_.errors);
   log_.WriteLimited(
@@ -327,9 +324,8 @@ absl::Status Filesystem::Fail(const OpenView& view,
 
 std::string Filesystem::Summary() const {
   return absl::StrCat("opens ", counters_.opens.load(), ", reads ",
-                      counters_.reads.load(), " (",
-                      counters_.bytes_read.load(), " bytes), writes ",
-                      counters_.writes.load(), " (",
+                      counters_.reads.load(), " (", counters_.bytes_read.load(),
+                      " bytes), writes ", counters_.writes.load(), " (",
                       counters_.bytes_written.load(), " bytes), errors ",
                       counters_.errors.load());
 }

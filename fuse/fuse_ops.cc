@@ -85,10 +85,10 @@ void ReplyAttributes(fuse_req_t request, fuse_ino_t node) {
 void Init(void* userdata, fuse_conn_info* connection) {
   const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO |
                           FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_PARALLEL_DIROPS;
-  const unsigned unwanted =
-      FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE |
-      FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
-      FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
+  const unsigned unwanted = FUSE_CAP_AUTO_INVAL_DATA |
+                            FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
+                            FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
+                            FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
   connection->want |= connection->capable & wanted;
   connection->want &= ~unwanted;
   connection->max_write = kMaxRequestBytes;

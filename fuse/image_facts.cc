@@ -70,7 +70,7 @@ absl::StatusOr<Look> ImageInspector::Open(const std::string& path,
   if (!info.ok() && !IsVerdict(info.status())) return info.status();
   if (info.ok() && info->format == "raw") return look;
   auto facts = std::make_shared<ImageFacts>();
-  facts->status = info.status();
+  facts->error = ErrnoOf(info.status());
   if (info.ok()) {
     facts->virtual_size = info->virtual_size;
     facts->data_file = info->data_file;
@@ -93,7 +93,7 @@ absl::StatusOr<Look> ImageInspector::Inspect(const std::string& path,
   record.signature = SignatureOf(look->stat);
   // A verdict may hang on another file, so it is not kept.
   record.settled = IsSettled(record.signature, NowNs()) &&
-                   (look->facts == nullptr || look->facts->status.ok());
+                   (look->facts == nullptr || look->facts->error == 0);
   if (look->data_stat.has_value()) {
     record.data_signature = SignatureOf(*look->data_stat);
   }
@@ -101,6 +101,11 @@ absl::StatusOr<Look> ImageInspector::Inspect(const std::string& path,
   MutexLock lock(mutex_);
   records_[look->stat.id] = std::move(record);
   return look;
+}
+
+size_t ImageInspector::size() {
+  MutexLock lock(mutex_);
+  return records_.size();
 }
 
 void ImageInspector::Keep(const absl::flat_hash_set<FileId>& files) {

@@ -12,7 +12,6 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "file_signature.h"
 #include "flatcow/confined_file_system.h"
@@ -24,10 +23,13 @@ namespace flatcow::daemon {
 
 // What the header of one image says. Not changed once made.
 struct ImageFacts {
-  absl::Status status;        // why it can't be used; else OK
+  // Why it can't be used, or 0. Just the errno: opening tells the rest.
+  int error = 0;
   uint64_t virtual_size = 0;  // bytes
   std::optional<ImageLink> data_file;
   std::optional<ImageLink> backing;
+
+  friend bool operator==(const ImageFacts&, const ImageFacts&) = default;
 };
 
 // One look at a file.
@@ -48,6 +50,9 @@ class ImageInspector {
   // could not be used then.
   // Errors: it can't be opened or read, or it is another file by now (ESTALE).
   absl::StatusOr<Look> Inspect(const std::string& path, const FileStat& stat);
+
+  // How many files are remembered.
+  size_t size();
 
   // Forgets all files but these.
   void Keep(const absl::flat_hash_set<FileId>& files);

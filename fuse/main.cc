@@ -13,9 +13,8 @@ int main(int argc, char** argv) {
   const auto options =
       ParseOptions(std::vector<std::string>(argv, argv + argc));
   if (!options.ok()) {
-    const std::string text =
-        absl::StrCat("flatcow: ", options.status().message(),
-                     "\nTry `flatcow --help`.\n");
+    const std::string text = absl::StrCat(
+        "flatcow: ", options.status().message(), "\nTry `flatcow --help`.\n");
     std::fputs(text.c_str(), stderr);
     return kExitUsage;
   }

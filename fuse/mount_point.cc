@@ -127,9 +127,8 @@ absl::Status DetachMount(const std::string& path, uint64_t device) {
 }
 
 void SetReadAhead(uint64_t device, unsigned kibibytes) {
-  const std::string path =
-      absl::StrCat("/sys/class/bdi/", major(device), ":", minor(device),
-                   "/read_ahead_kb");
+  const std::string path = absl::StrCat("/sys/class/bdi/", major(device), ":",
+                                        minor(device), "/read_ahead_kb");
   const UniqueFd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!file.ok()) return;
   const std::string text = absl::StrCat(kibibytes);

@@ -133,10 +133,10 @@ void OpenViews::Release(OpenView* view) {
     FlushAndLog(*view);
     ChainState state = StateOf(*view->image_);
     const int64_t now = NowNs();
-    const bool settled = std::all_of(
-        state.begin(), state.end(), [now](const FileSignature& signature) {
-          return IsSettled(signature, now);
-        });
+    const bool settled = std::all_of(state.begin(), state.end(),
+                                     [now](const FileSignature& signature) {
+                                       return IsSettled(signature, now);
+                                     });
     view->image_.reset();
     // Before the view is gone: who then asks the catalog for the size must not
     // get what was true before it was opened.
@@ -172,51 +172,41 @@ OpenViews::User OpenViews::Find(NodeId node) {
   return User(*this, view);
 }
 
-std::vector<OpenViews::User> OpenViews::All() {
-  std::vector<NodeId> nodes;
-  {
-    MutexLock lock(mutex_);
-    for (const auto& [node, view] : views_) nodes.push_back(node);
-  }
-  std::vector<User> users;
-  for (const NodeId node : nodes) {
-    User user = Find(node);
-    if (user) users.push_back(std::move(user));
-  }
-  return users;
-}
-
 void OpenViews::Forget(NodeId node) {
   MutexLock lock(mutex_);
   at_last_close_.erase(node);
 }
 
-bool OpenViews::FlushAndLog(OpenView& view) {
-  if (!view.image_->NeedsFlush()) return true;
+void OpenViews::FlushAndLog(OpenView& view) {
+  if (!view.image_->NeedsFlush()) return;
   const absl::Status status = view.image_->Flush();
-  if (status.ok()) return true;
+  if (status.ok()) return;
   log_.WriteLimited(Severity::kError, absl::StrCat(view.name_, " flush"),
                     absl::StrCat(view.name_, ": flush: ", status.message()));
-  return false;
 }
 
-bool OpenViews::FlushAll() {
-  bool good = true;
-  for (const User& user : All()) good = FlushAndLog(*user.get()) && good;
-  return good;
+void OpenViews::FlushAll() {
+  std::vector<NodeId> nodes;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [node, view] : views_) nodes.push_back(node);
+  }
+  // One at a time: a view that its last user leaves meanwhile is closed here,
+  // and need not wait for the flushes of others.
+  for (const NodeId node : nodes) {
+    const User user = Find(node);
+    if (user) FlushAndLog(*user.get());
+  }
 }
 
 void OpenViews::CloseAll() {
+  FlushAll();
   absl::flat_hash_map<NodeId, std::unique_ptr<OpenView>> views;
   {
     MutexLock lock(mutex_);
     views.swap(views_);
   }
-  for (auto& [node, view] : views) {
-    if (view->image_ == nullptr) continue;
-    FlushAndLog(*view);
-    view->image_.reset();
-  }
+  for (auto& [node, view] : views) view->image_.reset();
 }
 
 }  // namespace flatcow::daemon

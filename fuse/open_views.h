@@ -109,13 +109,12 @@ class OpenViews {
   // One more user of a view that is open, if it is. Waits for one that is
   // closing to be gone: until then it may be ahead of its file.
   User Find(NodeId node);
-  std::vector<User> All();
 
   // The kernel has forgotten the view, so it has nothing cached of it.
   void Forget(NodeId node);
 
-  // Flushes all. Returns false when one failed (the log says which).
-  bool FlushAll();
+  // Flushes all that need it, one after the other; the log says what fails.
+  void FlushAll();
 
   // Flushes and closes what is still open; no thread may be using it. For the
   // end: the kernel does not release each view when the mount goes away.
@@ -128,7 +127,7 @@ class OpenViews {
                                               Access access);
   // Empty when a file can't be looked at.
   ChainState StateOf(const Image& image);
-  bool FlushAndLog(OpenView& view);
+  void FlushAndLog(OpenView& view);
 
   FileSystem& files_;
   Catalog& catalog_;

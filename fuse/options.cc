@@ -40,8 +40,8 @@ absl::StatusOr<bool> ParseChoice(absl::string_view option,
                                  absl::string_view yes) {
   if (value == yes) return true;
   if (value == no) return false;
-  return Usage(absl::StrCat("-o ", option, "=", value, ": expected ", yes,
-                            " or ", no));
+  return Usage(
+      absl::StrCat("-o ", option, "=", value, ": expected ", yes, " or ", no));
 }
 
 using Values = std::vector<std::string>;
@@ -220,8 +220,8 @@ absl::Status ApplyOption(Options& options, absl::string_view option) {
       return Usage(absl::StrCat("-o ", option, ": ", name, " takes no value"));
     }
     if (!has_value && row.argument != nullptr) {
-      return Usage(absl::StrCat("-o ", name, ": expected ", name, "=",
-                                row.argument));
+      return Usage(
+          absl::StrCat("-o ", name, ": expected ", name, "=", row.argument));
     }
     return row.apply(options, value);
   }
@@ -316,10 +316,9 @@ absl::StatusOr<Options> ParseOptions(
       case ':':
         return Usage("-o: expected an option behind it");
       default:
-        return Usage(
-            optopt != 0
-                ? absl::StrFormat("unknown option: -%c", optopt)
-                : absl::StrCat("unknown option: ", argv[optind - 1]));
+        return Usage(optopt != 0
+                         ? absl::StrFormat("unknown option: -%c", optopt)
+                         : absl::StrCat("unknown option: ", argv[optind - 1]));
     }
   }
   if (options.help || options.version) return options;

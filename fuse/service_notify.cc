@@ -24,10 +24,10 @@ void NotifyService(absl::string_view state) {
   if (name[0] == '@') address.sun_path[0] = '\0';
   const UniqueFd socket_fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket_fd.ok()) return;
-  [[maybe_unused]] const ssize_t sent = sendto(
-      socket_fd.get(), state.data(), state.size(), MSG_NOSIGNAL,
-      reinterpret_cast<const sockaddr*>(&address),
-      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
+  [[maybe_unused]] const ssize_t sent =
+      sendto(socket_fd.get(), state.data(), state.size(), MSG_NOSIGNAL,
+             reinterpret_cast<const sockaddr*>(&address),
+             static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
 }
 
 }  // namespace flatcow::daemon

@@ -151,9 +151,9 @@ class Session {
       const auto views = catalog_->List(kRootNode);
       if (!views.ok()) return views.status();
       if (views->empty()) {
-        return MakeError(EINVAL,
-                         absl::StrCat(options_.source,
-                                      ": not an image of a known format"));
+        return MakeError(
+            EINVAL,
+            absl::StrCat(options_.source, ": not an image of a known format"));
       }
     }
     std::vector<std::string> words = MountArguments(options_, places_.source);
@@ -187,15 +187,14 @@ class Session {
   }
 
   int Serve() {
-    const absl::Status started =
-        signals_.Start([this](int signal) { HandleSignal(signal); });
+    const absl::Status started = signals_.Start(
+        [this] { AwaitReady(); }, [this](int signal) { HandleSignal(signal); });
     if (!started.ok()) {
       fuse_session_unmount(session_.get());
       return Fail(started, kExitSystem);
     }
     CommitTimer timer(filesystem_->views(),
                       std::chrono::seconds(options_.commit_seconds));
-    std::thread ready([this] { AwaitReady(); });
 
     fuse_loop_config* const config = fuse_loop_cfg_create();
     const unsigned threads =
@@ -210,7 +209,7 @@ class Session {
 
     // Not an unmount, if the kernel ended the session: then it is done.
     fuse_session_unmount(session_.get());
-    ready.join();
+    signals_.Stop();
     if (!stopping_.exchange(true)) NotifyService("STOPPING=1");
     if (result < 0) {
       return Fail(ErrnoError(-result, "/dev/fuse"), kExitSystem);
@@ -221,7 +220,7 @@ class Session {
     return 0;
   }
 
-  // On its own thread, for it asks the mount something.
+  // Not on the thread that starts to serve, for it asks the mount something.
   void AwaitReady() {
     struct stat root;
     if (stat(places_.mountpoint.c_str(), &root) != 0) {
@@ -236,7 +235,9 @@ class Session {
     SetReadAhead(device_, kReadAheadKib);
     if (background_.forked()) log_.UseSyslog();
     background_.Succeed();
-    NotifyService(absl::StrCat("READY=1\nMAINPID=", getpid()));
+    NotifyService(background_.forked()
+                      ? absl::StrCat("READY=1\nMAINPID=", getpid())
+                      : "READY=1");
   }
 
   void HandleSignal(int signal) {

@@ -39,18 +39,20 @@ void SignalThread::Block() {
   signal(SIGPIPE, SIG_IGN);
 }
 
-absl::Status SignalThread::Start(std::function<void(int)> handle) {
+absl::Status SignalThread::Start(std::function<void()> begin,
+                                 std::function<void(int)> handle) {
   const sigset_t signals = Signals();
   signals_ = UniqueFd(signalfd(-1, &signals, SFD_CLOEXEC));
   if (!signals_.ok()) return ErrnoError(errno, "signalfd");
   stop_ = UniqueFd(eventfd(0, EFD_CLOEXEC));
   if (!stop_.ok()) return ErrnoError(errno, "eventfd");
+  begin_ = std::move(begin);
   handle_ = std::move(handle);
   thread_ = std::thread([this] { Run(); });
   return absl::OkStatus();
 }
 
-SignalThread::~SignalThread() {
+void SignalThread::Stop() {
   if (!thread_.joinable()) return;
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written =
@@ -59,6 +61,7 @@ SignalThread::~SignalThread() {
 }
 
 void SignalThread::Run() {
+  begin_();
   while (true) {
     pollfd events[2] = {{signals_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
     if (poll(events, 2, -1) < 0) continue;

@@ -20,14 +20,20 @@ class SignalThread {
   static void Block();
 
   SignalThread() = default;
-  ~SignalThread();
+  ~SignalThread() { Stop(); }
 
-  // From now on `handle` is called for each signal, one at a time.
-  absl::Status Start(std::function<void(int signal)> handle);
+  // Starts the thread. It calls `begin` once, then `handle` for each signal,
+  // one at a time.
+  absl::Status Start(std::function<void()> begin,
+                     std::function<void(int signal)> handle);
+
+  // Returns when the thread has ended.
+  void Stop();
 
  private:
   void Run();
 
+  std::function<void()> begin_;
   std::function<void(int)> handle_;
   UniqueFd signals_;
   UniqueFd stop_;

@@ -14,7 +14,6 @@
 
 #include "absl/strings/string_view.h"
 #include "flatcow/status.h"
-#include "unique_fd.h"
 
 namespace flatcow::daemon {
 namespace {
@@ -77,8 +76,7 @@ SourceTree::SourceTree(int root, std::string only_name)
 // An empty `name` is the directory itself.
 absl::StatusOr<FileStat> SourceTree::StatAt(int directory, const char* name,
                                             const std::string& path) const {
-  constexpr int kFlags =
-      AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH;
+  constexpr int kFlags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH;
   struct statx info;
   if (statx(directory, name, kFlags | AT_STATX_DONT_SYNC, STATX_BASIC_STATS,
             &info) != 0) {
@@ -87,40 +85,54 @@ absl::StatusOr<FileStat> SourceTree::StatAt(int directory, const char* name,
   const uint64_t device = makedev(info.stx_dev_major, info.stx_dev_minor);
   const uint64_t excluded = excluded_device_.load();
   if (excluded != 0 && device == excluded) return ErrnoError(ELOOP, path);
-  if (remote_ && statx(directory, name, kFlags, STATX_BASIC_STATS, &info) != 0) {
+  if (remote_ &&
+      statx(directory, name, kFlags, STATX_BASIC_STATS, &info) != 0) {
     return ErrnoError(errno, path);
   }
   return FromStatx(info);
 }
 
-absl::StatusOr<FileStat> SourceTree::Stat(const std::string& path) const {
-  UniqueFd entered;
+absl::StatusOr<int> SourceTree::EnterParent(const std::string& path,
+                                            UniqueFd& owner,
+                                            std::string& name) const {
   int directory = root_;
   absl::string_view rest = path;
   while (true) {
     const size_t slash = rest.find('/');
-    const std::string name(rest.substr(0, slash));
-    if (slash == absl::string_view::npos) {
-      return StatAt(directory, name.c_str(), path);
-    }
+    name = std::string(rest.substr(0, slash));
+    if (slash == absl::string_view::npos) return directory;
     UniqueFd next(openat(directory, name.c_str(), kEnter));
     if (!next.ok()) return ErrnoError(errno, path);
     const auto stat = StatAt(next.get(), "", path);
     if (!stat.ok()) return stat.status();
-    entered = std::move(next);
-    directory = entered.get();
+    owner = std::move(next);
+    directory = owner.get();
     rest.remove_prefix(slash + 1);
   }
 }
 
-// A walk in depth: the stack holds the directories from the root to where it
+absl::StatusOr<FileStat> SourceTree::Stat(const std::string& path) const {
+  UniqueFd owner;
+  std::string name;
+  const auto parent = EnterParent(path, owner, name);
+  if (!parent.ok()) return parent.status();
+  return StatAt(*parent, name.c_str(), path);
+}
+
+// A walk in depth: the stack holds the directories from the first to where it
 // is, each with the sub-directories still to be entered.
 class SourceTree::Walk {
  public:
-  explicit Walk(const SourceTree& tree) : tree_(tree) {}
+  Walk(const SourceTree& tree, const Known& known)
+      : tree_(tree), known_(known) {}
 
-  absl::StatusOr<Listing> Run() {
-    const absl::Status entered = Enter(tree_.root_, ".", "");
+  absl::StatusOr<Listing> Run(const std::string& first) {
+    UniqueFd owner;
+    std::string first_name;
+    const auto parent = tree_.EnterParent(first, owner, first_name);
+    if (!parent.ok()) return parent.status();
+    const absl::Status entered =
+        Enter(*parent, first_name.empty() ? "." : first_name, first);
     if (!entered.ok()) return entered;
     while (!stack_.empty()) {
       Level& level = stack_.back();
@@ -131,8 +143,7 @@ class SourceTree::Walk {
       const std::string name = std::move(level.children.back());
       level.children.pop_back();
       const std::string path = Join(level.path, name);
-      const absl::Status status =
-          Enter(dirfd(level.directory.get()), name, path);
+      const absl::Status status = Enter(level.place.get(), name, path);
       if (!status.ok()) Note(status);
     }
     return std::move(listing_);
@@ -140,7 +151,7 @@ class SourceTree::Walk {
 
  private:
   struct Level {
-    UniqueDirectory directory;
+    UniqueFd place;
     std::string path;
     std::vector<std::string> children;
   };
@@ -158,22 +169,31 @@ class SourceTree::Walk {
     if (!place.ok()) return ErrnoError(errno, path);
     const auto stat = tree_.StatAt(place.get(), "", path);
     if (!stat.ok()) return stat.status();
-    UniqueFd opened(
-        openat(place.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!opened.ok()) return ErrnoError(errno, path);
-    UniqueDirectory directory(fdopendir(opened.get()));
-    if (directory == nullptr) return ErrnoError(errno, path);
-    opened.Release();
-    listing_.directories.push_back({path, *stat});
-    stack_.push_back({std::move(directory), path, {}});
-    return ReadNames(stack_.back());
+    std::optional<std::vector<std::string>> children;
+    if (!stack_.empty()) children = known_({path, *stat});
+    Level level{std::move(place), path, {}};
+    absl::Status status;
+    if (children.has_value()) {
+      level.children = *std::move(children);
+      listing_.unread.push_back(path);
+    } else {
+      status = ReadNames(level);
+      listing_.directories.push_back({path, *stat});
+    }
+    stack_.push_back(std::move(level));
+    return status;
   }
 
   absl::Status ReadNames(Level& level) {
-    DIR* const directory = level.directory.get();
+    UniqueFd opened(
+        openat(level.place.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!opened.ok()) return ErrnoError(errno, level.path);
+    const UniqueDirectory directory(fdopendir(opened.get()));
+    if (directory == nullptr) return ErrnoError(errno, level.path);
+    opened.Release();
     while (true) {
       errno = 0;
-      const dirent* const entry = readdir(directory);
+      const dirent* const entry = readdir(directory.get());
       if (entry == nullptr) {
         return errno == 0 ? absl::OkStatus() : ErrnoError(errno, level.path);
       }
@@ -197,8 +217,7 @@ class SourceTree::Walk {
 
   void AddName(Level& level, const char* name) {
     std::string path = Join(level.path, name);
-    const auto stat =
-        tree_.StatAt(dirfd(level.directory.get()), name, path);
+    const auto stat = tree_.StatAt(level.place.get(), name, path);
     if (!stat.ok()) {
       Note(stat.status());
     } else if (S_ISDIR(stat->mode)) {
@@ -209,12 +228,14 @@ class SourceTree::Walk {
   }
 
   const SourceTree& tree_;
+  const Known& known_;
   Listing listing_;
   std::vector<Level> stack_;
 };
 
-absl::StatusOr<SourceTree::Listing> SourceTree::List() const {
-  return Walk(*this).Run();
+absl::StatusOr<SourceTree::Listing> SourceTree::List(const std::string& path,
+                                                     const Known& known) const {
+  return Walk(*this, known).Run(path);
 }
 
 }  // namespace flatcow::daemon

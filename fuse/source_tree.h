@@ -11,12 +11,15 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "flatcow/file.h"
+#include "unique_fd.h"
 
 namespace flatcow::daemon {
 
@@ -29,8 +32,9 @@ class SourceTree {
   };
 
   struct Listing {
-    std::vector<Entry> directories;  // the root first
-    std::vector<Entry> files;        // regular files and symbolic links
+    std::vector<Entry> directories;   // those that were read
+    std::vector<std::string> unread;  // those that `known` answered for
+    std::vector<Entry> files;         // regular files and symbolic links
     // Directories and names that could not be looked at, by path.
     std::vector<absl::Status> problems;
   };
@@ -42,10 +46,18 @@ class SourceTree {
   // From now on no walk enters the file system with this st_dev.
   void ExcludeDevice(uint64_t device) { excluded_device_.store(device); }
 
-  // Everything below the root; one descriptor per level is open meanwhile.
-  // Links, FIFOs, sockets and devices are never opened or followed.
-  // Errors: the root itself can't be read.
-  absl::StatusOr<Listing> List() const;
+  // Of a directory whose names are known to be the same as before: its
+  // sub-directories. Otherwise nothing.
+  using Known = std::function<std::optional<std::vector<std::string>>(
+      const Entry& directory)>;
+
+  // Everything in the directory at `path` and below it. The sub-directories
+  // that `known` answers for are not read, but those in them are visited. One
+  // descriptor per level is open meanwhile. Links, FIFOs, sockets and devices
+  // are never opened or followed.
+  // Errors: `path` itself can't be read.
+  absl::StatusOr<Listing> List(const std::string& path,
+                               const Known& known) const;
 
   // The attributes of one name. Errors: ENOENT no such name, ENOTDIR or ELOOP
   // a component is not a directory or is excluded.
@@ -54,6 +66,10 @@ class SourceTree {
  private:
   class Walk;
 
+  // A descriptor for the directory that holds the last component of `path`,
+  // owned by `owner` if it is not the root's; `name` becomes that component.
+  absl::StatusOr<int> EnterParent(const std::string& path, UniqueFd& owner,
+                                  std::string& name) const;
   absl::StatusOr<FileStat> StatAt(int directory, const char* name,
                                   const std::string& path) const;
 

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "source_index.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "flatcow/status.h"
+#include "hidden_files.h"
+
+namespace flatcow::daemon {
+namespace {
+
+constexpr int kMaxDepth = 256;  // files in a chain
+
+std::string DirectoryOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "" : path.substr(0, slash);
+}
+
+bool IsBelow(const std::string& path, const std::string& directory) {
+  return directory.empty() ||
+         (path.size() > directory.size() && path[directory.size()] == '/' &&
+          absl::StartsWith(path, directory));
+}
+
+bool SameImages(const std::vector<FoundImage>& a,
+                const std::vector<FoundImage>& b) {
+  return std::equal(
+      a.begin(), a.end(), b.begin(), b.end(),
+      [](const FoundImage& x, const FoundImage& y) {
+        return x.path == y.path && x.look.stat.id == y.look.stat.id &&
+               (x.look.facts == y.look.facts || *x.look.facts == *y.look.facts);
+      });
+}
+
+}  // namespace
+
+SourceIndex::SourceIndex(const SourceTree& tree, ConfinedFileSystem& files,
+                         ImageInspector& inspector, FactsInUse facts_in_use,
+                         Log& log)
+    : tree_(tree),
+      files_(files),
+      inspector_(inspector),
+      facts_in_use_(std::move(facts_in_use)),
+      log_(log) {}
+
+void SourceIndex::LogOnce(absl::string_view message,
+                          absl::string_view consequence) {
+  const std::string line = absl::StrCat(message, " (", consequence, ")");
+  log_.WriteLimited(Severity::kWarning, line, line);
+}
+
+// ---- Looking
+
+std::optional<std::vector<std::string>> SourceIndex::KnownChildren(
+    const SourceTree::Entry& folder, const IsShown& is_shown) const {
+  const auto known = folders_.find(folder.path);
+  if (known == folders_.end() || !known->second.settled ||
+      SignatureOf(known->second.stat) != SignatureOf(folder.stat) ||
+      !is_shown(folder.path)) {
+    return std::nullopt;
+  }
+  const std::string prefix = folder.path + "/";
+  std::vector<std::string> children;
+  for (auto it = folders_.lower_bound(prefix);
+       it != folders_.end() && absl::StartsWith(it->first, prefix); ++it) {
+    const std::string rest = it->first.substr(prefix.size());
+    if (!absl::StrContains(rest, '/')) children.push_back(rest);
+  }
+  return children;
+}
+
+absl::StatusOr<bool> SourceIndex::Refresh(const std::string& path,
+                                          const IsShown& is_shown) {
+  const int64_t now = NowNs();
+  auto listing = tree_.List(path, [&](const SourceTree::Entry& folder) {
+    return KnownChildren(folder, is_shown);
+  });
+  if (!listing.ok()) {
+    if (path.empty()) return listing.status();
+    // Gone, with all below it.
+    listing = SourceTree::Listing();
+  }
+  for (const absl::Status& problem : listing->problems) {
+    LogOnce(problem.message(), "not searched");
+  }
+  Folders fresh;
+  for (const SourceTree::Entry& directory : listing->directories) {
+    Folder& folder = fresh[directory.path];
+    folder.stat = directory.stat;
+    folder.settled = IsSettled(SignatureOf(directory.stat), now);
+  }
+  for (const SourceTree::Entry& file : listing->files) {
+    AddFile(file, fresh[DirectoryOf(file.path)]);
+  }
+  const bool is_new = Replace(path, *listing, std::move(fresh));
+  ForgetFiles();
+  return is_new;
+}
+
+bool SourceIndex::Replace(const std::string& path,
+                          const SourceTree::Listing& listing, Folders fresh) {
+  const absl::flat_hash_set<std::string> unread(listing.unread.begin(),
+                                                listing.unread.end());
+  bool is_new = false;
+  for (auto it = folders_.lower_bound(path); it != folders_.end();) {
+    const std::string& known = it->first;
+    // A neighbour such as "a-b" stands between "a" and "a/b".
+    if (known != path && !IsBelow(known, path)) {
+      if (!absl::StartsWith(known, path)) break;
+      ++it;
+      continue;
+    }
+    if (fresh.contains(known) || unread.contains(known)) {
+      ++it;
+    } else {
+      is_new = is_new || !it->second.images.empty();
+      it = folders_.erase(it);
+    }
+  }
+  for (auto& [name, folder] : fresh) {
+    std::sort(folder.images.begin(), folder.images.end(),
+              [](const FoundImage& a, const FoundImage& b) {
+                return a.path < b.path;
+              });
+    Folder& known = folders_[name];
+    is_new = is_new || !SameImages(known.images, folder.images);
+    known = std::move(folder);
+  }
+  return is_new;
+}
+
+void SourceIndex::AddFile(const SourceTree::Entry& entry, Folder& folder) {
+  FileStat stat = entry.stat;
+  const std::string path = absl::StrCat(files_.root_path(0), "/", entry.path);
+  if (S_ISLNK(stat.mode)) {
+    const auto target = files_.Stat(path);
+    if (!target.ok()) {
+      // Only where an option could help: links to folders and dangling ones
+      // are nobody's mistake.
+      if (absl::StrContains(target.status().message(), "allow=")) {
+        LogOnce(target.status().message(), "not shown");
+      }
+      return;
+    }
+    if (!S_ISREG(target->mode)) return;
+    stat = *target;
+  }
+  folder.files.push_back(stat.id);
+  if (auto facts = facts_in_use_(stat.id)) {
+    Look look{stat, std::nullopt, std::move(facts)};
+    if (look.facts->data_file.has_value()) {
+      const auto data = files_.Stat(look.facts->data_file->path);
+      if (data.ok()) look.data_stat = *data;
+    }
+    folder.images.push_back({entry.path, std::move(look), 0, 0});
+    return;
+  }
+  auto look = inspector_.Inspect(path, stat);
+  if (!look.ok()) {
+    const int error = ErrnoOf(look.status());
+    if (error != ENOENT && error != ESTALE) {
+      LogOnce(look.status().message(), "not shown");
+    }
+    return;
+  }
+  if (look->facts == nullptr) return;
+  folder.images.push_back({entry.path, *std::move(look), 0, 0});
+}
+
+// Not each time, for it takes as long as there are files.
+void SourceIndex::ForgetFiles() {
+  size_t files = 0;
+  for (const auto& [path, folder] : folders_) files += folder.files.size();
+  if (inspector_.size() <= 2 * files + 64) return;
+  absl::flat_hash_set<FileId> known;
+  for (const auto& [path, folder] : folders_) {
+    known.insert(folder.files.begin(), folder.files.end());
+  }
+  inspector_.Keep(known);
+}
+
+std::optional<FileStat> SourceIndex::FolderStat(const std::string& path) const {
+  const auto it = folders_.find(path);
+  if (it == folders_.end()) return std::nullopt;
+  return it->second.stat;
+}
+
+// ---- Deciding
+
+std::vector<FoundImage> SourceIndex::Views() {
+  std::vector<FoundImage> images;
+  FactsOf facts_of;
+  for (const auto& [path, folder] : folders_) {
+    for (const FoundImage& image : folder.images) {
+      facts_of[image.look.stat.id] = image.look.facts;
+      images.push_back(image);
+    }
+  }
+  LinkStats stats;
+  Hide(images, stats);
+  for (FoundImage& image : images) AddBelow(image, facts_of, stats);
+  return images;
+}
+
+// Many images share one backing file, which is asked for once only.
+std::optional<FileStat> SourceIndex::StatLink(const std::string& path,
+                                              LinkStats& stats) {
+  const auto [it, is_new] = stats.try_emplace(path);
+  if (is_new) {
+    const auto stat = files_.Stat(path);
+    if (stat.ok()) it->second = *stat;
+  }
+  return it->second;
+}
+
+void SourceIndex::Hide(std::vector<FoundImage>& images, LinkStats& stats) {
+  RawFilesOf raw_files_of;
+  for (const FoundImage& image : images) {
+    std::vector<FileId>& raw_files = raw_files_of[image.look.stat.id];
+    const ImageFacts& facts = *image.look.facts;
+    if (image.look.data_stat.has_value()) {
+      raw_files.push_back(image.look.data_stat->id);
+    }
+    if (facts.backing.has_value() && facts.backing->format == "raw") {
+      const auto stat = StatLink(facts.backing->path, stats);
+      if (stat.has_value()) raw_files.push_back(stat->id);
+    }
+  }
+  const auto hidden = HiddenFiles(raw_files_of);
+  std::erase_if(images, [&hidden](const FoundImage& image) {
+    return hidden.contains(image.look.stat.id);
+  });
+}
+
+// Follows the chain through images that are known; whatever lies below a file
+// that isn't is left out.
+void SourceIndex::AddBelow(FoundImage& image, const FactsOf& facts_of,
+                           LinkStats& stats) {
+  const ImageFacts* facts = image.look.facts.get();
+  for (int depth = 0; depth < kMaxDepth && facts->backing.has_value();
+       ++depth) {
+    const auto stat = StatLink(facts->backing->path, stats);
+    if (!stat.has_value()) return;
+    image.below_allocated += stat->allocated_bytes;
+    if (facts->backing->format == "raw") return;
+    const auto known = facts_of.find(stat->id);
+    if (known == facts_of.end()) return;
+    facts = known->second.get();
+    if (facts->error != 0) {
+      image.below_error = facts->error;
+      return;
+    }
+    if (facts->data_file.has_value()) {
+      const auto data = StatLink(facts->data_file->path, stats);
+      if (data.has_value()) image.below_allocated += data->allocated_bytes;
+    }
+  }
+}
+
+}  // namespace flatcow::daemon
