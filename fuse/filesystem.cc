@@ -234,7 +234,7 @@ absl::StatusOr<size_t> Filesystem::Write(OpenView* view, uint64_t offset,
 }
 
 absl::Status Filesystem::Flush(OpenView* view) {
-  const absl::Status status = view->image().Flush();
+  const absl::Status status = view->Flush();
   return status.ok() ? status : Fail(*view, "flush", status);
 }
 

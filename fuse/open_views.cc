@@ -17,6 +17,13 @@ void OpenView::NoteChange(int64_t time_ns) {
   }
 }
 
+absl::Status OpenView::Flush() {
+  if (close_failed_.exchange(false)) {
+    return ErrnoError(EIO, absl::StrCat(name_, ": flush when last closed"));
+  }
+  return image_->Flush();
+}
+
 OpenViews::OpenViews(FileSystem& files, Catalog& catalog, OpenOptions options,
                      Log& log)
     : files_(files),
@@ -99,6 +106,8 @@ absl::StatusOr<OpenViews::Opened> OpenViews::Acquire(const NodeInfo& node,
     if (image.ok()) {
       view->node_ = node.id;
       view->name_ = node.view_name;
+      view->file_ = node.stat.id;
+      view->close_failed_.store(failed_closes_.erase(node.stat.id) != 0);
       view->image_ = *std::move(image);
       view->state_ = OpenView::State::kOpen;
       const auto last = at_last_close_.find(node.id);
@@ -130,7 +139,7 @@ void OpenViews::Release(OpenView* view) {
     }
   }
   if (view != nullptr) {
-    FlushAndLog(*view);
+    const bool flushed = FlushAndLog(*view) && !view->close_failed_.load();
     ChainState state = StateOf(*view->image_);
     const int64_t now = NowNs();
     const bool settled = std::all_of(state.begin(), state.end(),
@@ -142,6 +151,7 @@ void OpenViews::Release(OpenView* view) {
     // get what was true before it was opened.
     catalog_.RemoveUser(node);
     MutexLock lock(mutex_);
+    if (!flushed) failed_closes_.insert(view->file_);
     if (settled && !state.empty()) {
       at_last_close_[node] = std::move(state);
     } else {
@@ -177,12 +187,13 @@ void OpenViews::Forget(NodeId node) {
   at_last_close_.erase(node);
 }
 
-void OpenViews::FlushAndLog(OpenView& view) {
-  if (!view.image_->NeedsFlush()) return;
+bool OpenViews::FlushAndLog(OpenView& view) {
+  if (!view.image_->NeedsFlush()) return true;
   const absl::Status status = view.image_->Flush();
-  if (status.ok()) return;
+  if (status.ok()) return true;
   log_.WriteLimited(Severity::kError, absl::StrCat(view.name_, " flush"),
                     absl::StrCat(view.name_, ": flush: ", status.message()));
+  return false;
 }
 
 void OpenViews::FlushAll() {

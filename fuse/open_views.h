@@ -21,6 +21,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "catalog.h"
@@ -47,14 +48,20 @@ class OpenView {
   }
   void NoteChange(int64_t time_ns);
 
+  // Image::Flush(). Where the flush of the last close failed, which nobody was
+  // told, that is the answer to the first flush of the next open.
+  absl::Status Flush();
+
  private:
   friend class OpenViews;
   enum class State { kOpening, kOpen, kUpgrading, kClosing };
 
   NodeId node_ = 0;
   std::string name_;
+  FileId file_;
   std::unique_ptr<Image> image_;
   std::atomic<int64_t> last_change_ns_{0};
+  std::atomic<bool> close_failed_{false};  // and not told yet
 
   // Guarded by OpenViews::mutex_.
   State state_ = State::kOpening;
@@ -127,7 +134,8 @@ class OpenViews {
                                               Access access);
   // Empty when a file can't be looked at.
   ChainState StateOf(const Image& image);
-  void FlushAndLog(OpenView& view);
+  // Return values: false when it failed.
+  bool FlushAndLog(OpenView& view);
 
   FileSystem& files_;
   Catalog& catalog_;
@@ -141,6 +149,8 @@ class OpenViews {
       ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<NodeId, ChainState> at_last_close_
       ABSL_GUARDED_BY(mutex_);
+  // Images whose last close failed to flush, until they are opened again.
+  absl::flat_hash_set<FileId> failed_closes_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace flatcow::daemon

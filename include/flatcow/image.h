@@ -82,7 +82,7 @@ class Image : public BlockDevice {
   // Files of the chain, the image first, each with its data file behind it.
   virtual std::vector<std::string> ChainPaths() const = 0;
 
-  // What the image itself says.
+  // What the image itself said when it was opened.
   virtual const ImageInfo& Info() const = 0;
 
   // True once opened read-write or made writable.
@@ -94,7 +94,8 @@ class Image : public BlockDevice {
   // Errors: EBUSY locked, EROFS the image can only be read, EACCES.
   virtual absl::Status MakeWritable() = 0;
 
-  // True when Flush() has something to make durable.
+  // True when metadata is newer than its file, or when a flush has failed and
+  // Flush() has that to say.
   virtual bool NeedsFlush() const = 0;
 
   // What the data files of the chain occupy on the host, at most Size(); not 0

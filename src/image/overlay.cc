@@ -169,7 +169,8 @@ absl::Status Overlay::MakeWritable() {
 // ---- Flushing ----
 
 bool Overlay::NeedsFlush() const {
-  return writable_.load() && !failed_.load() && chain_.top().HasDirtyMetadata();
+  return writable_.load() &&
+         (failed_.load() || chain_.top().HasDirtyMetadata());
 }
 
 absl::Status Overlay::FailureStatus() const {
