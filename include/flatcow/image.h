@@ -107,10 +107,11 @@ class Image : public BlockDevice {
 };
 
 // Opens an image and its whole chain. A read-only open changes nothing on
-// disk. The destructor flushes; call Flush() first to see its errors.
-// Errors: EINVAL damaged, ENOTSUP feature or format not supported, ENOENT a
-// file of the chain is missing, ELOOP a cycle or too long a chain, EACCES not
-// permitted, EBUSY locked, EROFS only reading is possible.
+// disk. The destructor writes metadata that is newer than its file; call
+// Flush() first to see its errors. Errors: EINVAL damaged, ENOTSUP feature or
+// format not supported, ENOENT a file of the chain is missing, ELOOP a cycle or
+// too long a chain, EACCES not permitted, EBUSY locked, EROFS only reading is
+// possible.
 absl::StatusOr<std::unique_ptr<Image>> OpenImage(FileSystem& file_system,
                                                  const std::string& path,
                                                  const OpenOptions& options);

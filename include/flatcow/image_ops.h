@@ -18,17 +18,17 @@
 namespace flatcow {
 
 struct CreateOptions {
-  std::string format = "raw";    // raw, add-cow, qed
-  std::optional<uint64_t> size;  // bytes; without: the backing file's
-  std::string backing_file;      // as to be recorded; empty: none
-  std::string backing_format;    // empty: found by magic
+  std::string format = "raw";         // raw, add-cow, qed
+  std::optional<uint64_t> size = {};  // bytes; without: the backing file's
+  std::string backing_file = {};      // as to be recorded; empty: none
+  std::string backing_format = {};    // empty: found by magic
   // The backing file is recorded without being opened (needs `size`).
   bool unsafe_backing = false;
-  bool force = false;         // an existing file may be overwritten
-  uint32_t cluster_size = 0;  // bytes; 0: 65536
-  uint32_t table_size = 0;    // QED: clusters in a table; 0: 4
-  std::string image_file;     // add-cow: as to be recorded; must be given
-  std::string image_format;   // add-cow; empty: raw
+  bool force = false;             // an existing file may be overwritten
+  uint32_t cluster_size = 0;      // bytes; 0: 65536
+  uint32_t table_size = 0;        // QED: clusters in a table; 0: 4
+  std::string image_file = {};    // add-cow: as to be recorded; must be given
+  std::string image_format = {};  // add-cow; empty: raw
 };
 
 struct CreateResult {

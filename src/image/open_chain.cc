@@ -42,6 +42,7 @@ class ChainOpener {
   absl::StatusOr<ChainLayer> OpenLayer(const std::string& path,
                                        const std::string& format, size_t depth);
   absl::Status OpenData(ChainLayer& layer, size_t depth);
+  absl::Status StartLayer(ChainLayer& layer, size_t depth);
 
   FileSystem& file_system_;
   const OpenOptions& options_;
@@ -95,9 +96,6 @@ absl::StatusOr<ChainFile> ChainOpener::OpenFile(const std::string& path,
     result.lock = std::make_unique<ImageLock>(*result.file);
     RETURN_IF_ERROR(result.lock->Take(role));
   }
-  if (writable(depth)) {
-    ASSIGN_OR_RETURN(result.writable, result.file->Reopen(Access::kReadWrite));
-  }
   return result;
 }
 
@@ -121,12 +119,25 @@ absl::StatusOr<ChainLayer> ChainOpener::OpenLayer(const std::string& path,
   if (layer.header.data_file.has_value()) {
     RETURN_IF_ERROR(OpenData(layer, depth));
   }
+  return layer;
+}
+
+// Writes to the files of a writable image, so it comes after everything that
+// can refuse the open.
+absl::Status ChainOpener::StartLayer(ChainLayer& layer, size_t depth) {
+  ChainFile* const data = layer.data.has_value() ? &*layer.data : nullptr;
+  if (writable(depth)) {
+    for (ChainFile* const file : {&layer.image, data}) {
+      if (file == nullptr) continue;
+      ASSIGN_OR_RETURN(file->writable, file->file->Reopen(Access::kReadWrite));
+    }
+  }
   ASSIGN_OR_RETURN(
       layer.layer,
       layer.driver->open(layer.image.io(),
-                         layer.data.has_value() ? &layer.data->io() : nullptr,
+                         data != nullptr ? &data->io() : nullptr,
                          {.writable = writable(depth), .cache = cache_}));
-  return layer;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<OpenedChain> ChainOpener::Open(const std::string& path) {
@@ -152,6 +163,13 @@ absl::StatusOr<OpenedChain> ChainOpener::Open(const std::string& path) {
           "'rebase -u -F raw' records that"));
     }
     layers.push_back(*std::move(below));
+  }
+  for (size_t depth = layers.size(); depth-- > 0;) {
+    const absl::Status status = StartLayer(layers[depth], depth);
+    if (!status.ok()) {
+      return depth == 0 ? status
+                        : Annotate(status, layers.front().image.file->path());
+    }
   }
   return OpenedChain{Chain(std::move(layers)), std::move(warnings)};
 }

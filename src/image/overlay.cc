@@ -106,22 +106,18 @@ std::vector<std::string> Overlay::ChainPaths() const {
 
 absl::StatusOr<uint64_t> Overlay::AllocatedBytes() {
   uint64_t sum = 0;
+  bool has_data = false;
   for (const ChainLayer& layer : chain_.layers()) {
-    const ChainFile& data = layer.data.has_value() ? *layer.data : layer.image;
-    ASSIGN_OR_RETURN(const FileStat stat, data.file->Stat());
+    const File& file =
+        *(layer.data.has_value() ? *layer.data : layer.image).file;
+    ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
     sum += stat.allocated_bytes;
+    ASSIGN_OR_RETURN(const uint64_t data, file.SeekData(0));
+    has_data = has_data || data < stat.size;
   }
+  // Small files can have data and no blocks.
   constexpr uint64_t kSector = 512;
-  const uint64_t size = Size();
-  if (sum == 0 && size != 0) {
-    // Small files can have data and no blocks.
-    ASSIGN_OR_RETURN(const SegmentList segments, Map({0, size}));
-    const bool has_data = std::any_of(
-        segments.begin(), segments.end(),
-        [](const Segment& s) { return s.kind == Segment::Kind::kData; });
-    if (has_data) sum = kSector;
-  }
-  return std::min(sum, size);
+  return std::min(Size(), sum == 0 && has_data ? kSector : sum);
 }
 
 absl::Status Overlay::MakeWritable() {
@@ -136,12 +132,12 @@ absl::Status Overlay::MakeWritable() {
     ASSIGN_OR_RETURN(file.writable, file.file->Reopen(Access::kReadWrite));
     return absl::OkStatus();
   };
+  const LockRole old_role =
+      top.image.lock != nullptr ? top.image.lock->role() : LockRole::kNone;
   const auto restore = [&](ChainFile& file) {
     file.writable.reset();
-    // Fewer bytes than are held conflict with nothing new.
-    if (file.lock != nullptr) {
-      file.lock->Take(LockRole::kImageReadOnly).IgnoreError();
-    }
+    // Bytes that are held already conflict with nobody.
+    if (file.lock != nullptr) file.lock->Take(old_role).IgnoreError();
   };
   const auto open = [&]() -> absl::Status {
     RETURN_IF_ERROR(upgrade(top.image));

@@ -5,6 +5,7 @@
 #include <array>
 #include <cerrno>
 #include <limits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -28,6 +29,9 @@ QedLayer::QedLayer(File& file, const Header& header, uint64_t file_size,
       geometry_(header),
       size_(header.image_size),
       file_end_(RoundDown(file_size, header.cluster_size)),
+      cut_cluster_(IsAligned(file_size, header.cluster_size)
+                       ? kNoCluster
+                       : file_end_.load()),
       pages_(std::move(cache), file, 0, std::numeric_limits<int64_t>::max()),
       allocation_end_(RoundUp(file_size, header.cluster_size)) {}
 
@@ -42,7 +46,7 @@ absl::StatusOr<std::unique_ptr<Layer>> QedLayer::Open(
 
 absl::Status QedLayer::LoadTables(uint64_t size) {
   const uint64_t reachable = geometry_.ReachableTables(size);
-  std::vector<uint64_t> offsets;
+  std::vector<std::pair<uint64_t, uint64_t>> tables;  // offset, L1 index
   std::array<uint64_t, kEntriesAtOnce> entries;
   for (uint64_t index = 0; index < reachable;) {
     const size_t wanted = static_cast<size_t>(
@@ -51,15 +55,26 @@ absl::Status QedLayer::LoadTables(uint64_t size) {
                      pages_.Read(geometry_.L1Word(index),
                                  absl::MakeSpan(entries).first(wanted)));
     for (size_t i = 0; i < count; ++i) {
-      // A bad entry is an error of those who use it.
+      if (entries[i] == 0 || bad_tables_.contains(index + i)) continue;
       if (geometry_.IsPlace(entries[i], geometry_.table_bytes(), file_end_)) {
-        offsets.push_back(entries[i]);
+        tables.emplace_back(entries[i], index + i);
+      } else {
+        bad_tables_.insert(index + i);
       }
     }
     index += count;
   }
-  tables_ = std::make_unique<TableSet>(std::move(offsets), reachable,
-                                       geometry_.table_bytes());
+  std::sort(tables.begin(), tables.end());
+  std::vector<uint64_t> offsets;
+  for (const auto& [offset, index] : tables) {
+    if (!offsets.empty() && offset - offsets.back() < geometry_.table_bytes()) {
+      bad_tables_.insert(index);
+    } else {
+      offsets.push_back(offset);
+    }
+  }
+  tables_ =
+      std::make_unique<TableSet>(offsets, reachable, geometry_.table_bytes());
   return absl::OkStatus();
 }
 
@@ -78,8 +93,7 @@ absl::StatusOr<uint64_t> QedLayer::FindTable(uint64_t guest_offset) const {
   const uint64_t index = geometry_.L1Index(guest_offset);
   const uint64_t word = geometry_.L1Word(index);
   ASSIGN_OR_RETURN(const uint64_t table, pages_.ReadWord(word));
-  if (table != 0 &&
-      !geometry_.IsPlace(table, geometry_.table_bytes(), file_end_)) {
+  if (table != 0 && !bad_tables_.empty() && bad_tables_.contains(index)) {
     return BadEntry("L1", index, word * sizeof(uint64_t), table);
   }
   return table;
@@ -121,6 +135,9 @@ uint64_t QedLayer::ValidClusters(uint64_t host_offset, uint64_t count) const {
   const uint64_t file_end = file_end_.load(std::memory_order_acquire);
   if (!geometry_.IsPlace(host_offset, cluster_size, file_end)) return 0;
   uint64_t valid = std::min(count, (file_end - host_offset) / cluster_size);
+  if (host_offset <= cut_cluster_) {
+    valid = std::min(valid, (cut_cluster_ - host_offset) / cluster_size);
+  }
   if (host_offset < geometry_.l1_offset()) {
     valid =
         std::min(valid, (geometry_.l1_offset() - host_offset) / cluster_size);

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
 #include "base/mutex.h"
 #include "flatcow/file.h"
 #include "format/layer.h"
@@ -74,7 +75,8 @@ class QedLayer final : public Layer {
   absl::StatusOr<uint64_t> Extend(uint64_t length)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(allocation_mutex_);
 
-  // Reads the L1 entries that a disk of `size` bytes reaches.
+  // Reads and checks the L1 entries that a disk of `size` bytes reaches. A bad
+  // one is an error of those who use it.
   absl::Status LoadTables(uint64_t size);
 
   absl::Status BadEntry(absl::string_view table, uint64_t index, uint64_t at,
@@ -86,8 +88,15 @@ class QedLayer final : public Layer {
   std::atomic<uint64_t> size_;
   // The file's length in whole clusters: the end of what entries may name.
   std::atomic<uint64_t> file_end_;
+  // The cluster that the file ended in when it was opened, if it did: nobody's,
+  // also when the file grows past it.
+  static constexpr uint64_t kNoCluster = ~uint64_t{0};
+  const uint64_t cut_cluster_;
   MetadataPages pages_;  // word n of the file
   std::unique_ptr<TableSet> tables_;
+  // L1 entries that name no place for a table, or one that overlaps another
+  // table, as they were when first read: the file may grow over such a place.
+  absl::flat_hash_set<uint64_t> bad_tables_;
 
   Mutex allocation_mutex_;
   uint64_t allocation_end_ ABSL_GUARDED_BY(allocation_mutex_);

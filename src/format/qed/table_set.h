@@ -19,14 +19,13 @@ namespace flatcow::qed {
 // sorted, and readers need no lock.
 class TableSet {
  public:
-  // `offsets` in any order, repeated ones allowed; room for `capacity` in all.
-  // Precondition: capacity is at least the number of different offsets.
-  TableSet(std::vector<uint64_t> offsets, size_t capacity, uint64_t table_bytes)
+  // `offsets` ascending, of tables that do not overlap. Precondition:
+  // `capacity`, the room for those added later too, is at least offsets.size().
+  TableSet(const std::vector<uint64_t>& offsets, size_t capacity,
+           uint64_t table_bytes)
       : table_bytes_(table_bytes), offsets_(new uint64_t[capacity]) {
-    std::sort(offsets.begin(), offsets.end());
-    const auto end = std::unique(offsets.begin(), offsets.end());
-    std::copy(offsets.begin(), end, offsets_.get());
-    count_ = static_cast<size_t>(end - offsets.begin());
+    std::copy(offsets.begin(), offsets.end(), offsets_.get());
+    count_ = offsets.size();
   }
 
   // Not thread-safe against itself. Precondition: behind all others.
