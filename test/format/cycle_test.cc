@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Chains that lead back to themselves, by names or by links.
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "flatcow/image.h"
+#include "format/hostile_image.h"
+
+namespace flatcow {
+namespace {
+
+class CycleTest : public HostileImageTest {
+ protected:
+  // Refused both ways, with `error`; nothing has changed.
+  void ExpectRefused(const std::string& path, int error = ELOOP) {
+    EXPECT_TRUE(Fails(Open(path, Access::kReadOnly), error, "/"));
+    EXPECT_TRUE(Fails(Open(path, Access::kReadWrite), error, "/"));
+    Exercise(path);
+  }
+};
+
+TEST_F(CycleTest, AnImageItsOwnBackingFile) {
+  files_.SetContents("/a", RawQed().Bytes("a", /*raw_backing=*/false));
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, TwoImagesBackingEachOther) {
+  files_.SetContents("/a", RawQed().Bytes("b", false));
+  files_.SetContents("/b", RawQed().Bytes("a", false));
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, ACycleBelowTheImage) {
+  files_.SetContents("/a", RawQed().Bytes("b", false));
+  files_.SetContents("/b", RawQed().Bytes("c", false));
+  files_.SetContents("/c", RawQed().Bytes("b", false));
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, ThroughAHardLink) {
+  files_.SetContents("/a", RawQed().Bytes("dir/same", false));
+  files_.Link("/a", "/dir/same");
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, ThroughASymbolicLink) {
+  files_.SetContents("/a", RawQed().Bytes("dir/link", false));
+  files_.Symlink("../a", "/dir/link");
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, RawViewOfItself) {
+  files_.SetContents("/a", RawQed().Bytes("a", /*raw_backing=*/true));
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, SymbolicLinksThatGoRound) {
+  files_.SetContents("/a", RawQed().Bytes("l1"));
+  files_.Symlink("l2", "/l1");
+  files_.Symlink("l1", "/l2");
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, AddCowItsOwnImageFile) {
+  files_.SetContents("/a", RawAddCow{.image = "a"}.Bytes());
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, AddCowItsOwnBackingFile) {
+  files_.SetContents(
+      "/a", RawAddCow{.backing = "a", .backing_format = "add-cow"}.Bytes());
+  ExpectRefused("/a");
+  files_.SetContents("/a", RawAddCow{.backing = "a"}.Bytes());
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, AddCowItsOwnEverything) {
+  files_.SetContents("/a", RawAddCow{.backing = "a", .image = "a"}.Bytes());
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, ImageFileIsTheBackingFile) {
+  files_.SetContents("/a", RawAddCow{.image = "base"}.Bytes());
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, ImageFileIsTheBackingFileByAnotherName) {
+  files_.Link("/base", "/other");
+  files_.SetContents("/a", RawAddCow{.image = "other"}.Bytes());
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, ImageFileStandsDeeperInTheChain) {
+  files_.SetContents("/middle", RawQed().Bytes("base"));
+  files_.SetContents(
+      "/a",
+      RawAddCow{.backing = "middle", .backing_format = "qed", .image = "base"}
+          .Bytes());
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, ImageFileIsAnImageFileDeeperInTheChain) {
+  files_.SetContents("/middle", RawAddCow().Bytes());
+  files_.SetContents(
+      "/a",
+      RawAddCow{.backing = "middle", .backing_format = "add-cow"}.Bytes());
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, TheImageIsAnImageFileDeeperInTheChain) {
+  files_.SetContents("/a", RawQed().Bytes("middle", false));
+  files_.SetContents("/middle", RawAddCow{.image = "a"}.Bytes());
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, ABackingImageOverItsOwnImageFile) {
+  files_.SetContents("/a", RawQed().Bytes("middle", false));
+  files_.SetContents("/middle", RawAddCow{.image = "base"}.Bytes());
+  ExpectRefused("/a");
+}
+
+TEST_F(CycleTest, TwoBranchesMayReadTheSameFile) {
+  // The image file of one backing image is the raw file at the bottom.
+  files_.SetContents("/low", RawQed().Bytes("base"));
+  files_.SetContents(
+      "/middle",
+      RawAddCow{.backing = "low", .backing_format = "qed", .image = "base"}
+          .Bytes());
+  files_.SetContents("/a", RawQed().Bytes("middle", false));
+  EXPECT_TRUE(Open("/a", Access::kReadWrite).ok());
+}
+
+TEST_F(CycleTest, AllAllocatedDoesNotLookAtItsBackingFile) {
+  std::string bytes = RawAddCow{.backing = "a"}.Bytes();
+  bytes[addcow::kCompatOffset] = 1;
+  files_.SetContents("/a", bytes);
+  EXPECT_TRUE(Open("/a", Access::kReadWrite).ok());
+}
+
+TEST_F(CycleTest, AChainHasAtMost256Files) {
+  const int kLast = 256;
+  for (int i = 0; i < kLast; ++i) {
+    files_.SetContents(absl::StrCat("/n", i),
+                       RawQed().Bytes(absl::StrCat("n", i + 1), false));
+  }
+  files_.SetContents(absl::StrCat("/n", kLast), base_);
+  EXPECT_TRUE(Fails(Open("/n0", Access::kReadOnly), ELOOP, "256"));
+  EXPECT_TRUE(Fails(Open("/n0", Access::kReadWrite), ELOOP, "256"));
+  const auto image = Must(Open("/n1", Access::kReadWrite));
+  EXPECT_EQ(image->ChainPaths().size(), 256u);
+  EXPECT_EQ(ReadDisk(*image, {40000, 8}), base_.substr(40000, 8));
+}
+
+}  // namespace
+}  // namespace flatcow

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/flush_rounds.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <thread>
+#include <vector>
+
+namespace flatcow {
+namespace {
+
+TEST(FlushRoundsTest, EachLoneCallRunsItsOwnRound) {
+  FlushRounds rounds;
+  int count = 0;
+  for (int i = 1; i <= 3; ++i) {
+    rounds.Join([&] { ++count; });
+    EXPECT_EQ(count, i);
+  }
+}
+
+TEST(FlushRoundsTest, ALateCallWaitsForARoundOfItsOwn) {
+  FlushRounds rounds;
+  std::promise<void> running;
+  std::promise<void> go_on;
+  std::atomic<int> begun{0};
+  std::thread first([&] {
+    rounds.Join([&] {
+      ++begun;
+      running.set_value();
+      go_on.get_future().wait();
+    });
+  });
+  running.get_future().wait();
+  std::thread late([&] {
+    rounds.Join([&] { ++begun; });
+    EXPECT_EQ(begun, 2);
+  });
+  EXPECT_EQ(begun, 1);
+  go_on.set_value();
+  first.join();
+  late.join();
+}
+
+// Whatever the timing: one round at a time, and each call sees one that began
+// after it was made.
+TEST(FlushRoundsTest, EveryCallSeesALaterRound) {
+  FlushRounds rounds;
+  std::atomic<int> begun{0};
+  std::atomic<int> ended{0};
+  std::atomic<int> inside{0};
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 8; ++thread) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 500; ++i) {
+        const int before = begun;
+        rounds.Join([&] {
+          if (++inside != 1) ++wrong;
+          ++begun;
+          --inside;
+          ++ended;
+        });
+        if (ended <= before) ++wrong;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_LE(begun, 8 * 500);
+}
+
+}  // namespace
+}  // namespace flatcow
