@@ -8,8 +8,12 @@
 #include "places.h"
 #include "session.h"
 
+using flatcow::daemon::HelpText;
+using flatcow::daemon::kExitUsage;
+using flatcow::daemon::ParseOptions;
+using flatcow::daemon::RunSession;
+
 int main(int argc, char** argv) {
-  using namespace flatcow::daemon;
   const auto options =
       ParseOptions(std::vector<std::string>(argv, argv + argc));
   if (!options.ok()) {

@@ -99,11 +99,12 @@ absl::StatusOr<OpenViews::Opened> OpenViews::Acquire(const NodeInfo& node,
   if (!is_first) return Opened{std::move(user), false, options_.lock};
 
   auto image = Open(node, access);
-  const ChainState state = image.ok() ? StateOf(**image) : ChainState();
+  const absl::Status opened = image.status();
+  const ChainState state = opened.ok() ? StateOf(**image) : ChainState();
   bool unchanged = false;
   {
     MutexLock lock(mutex_);
-    if (image.ok()) {
+    if (opened.ok()) {
       view->node_ = node.id;
       view->name_ = node.view_name;
       view->file_ = node.stat.id;
@@ -119,9 +120,9 @@ absl::StatusOr<OpenViews::Opened> OpenViews::Acquire(const NodeInfo& node,
     }
     changed_.NotifyAll();
   }
-  if (!image.ok()) {
+  if (!opened.ok()) {
     catalog_.RemoveUser(node.id);
-    return image.status();
+    return opened;
   }
   return Opened{std::move(user), true, unchanged};
 }

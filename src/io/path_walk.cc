@@ -69,7 +69,7 @@ class Walk {
 
   // Goes to the root that `path` begins with, the longest, or to "/". Leaves
   // the rest of `path` in rest_.
-  absl::Status Restart(std::string path);
+  absl::Status Restart(const std::string& path);
   absl::Status EnterRoot(const WalkRoot& root);
   absl::Status Step(absl::string_view component, bool must_be_directory);
   // Puts the target of a link in front of rest_.
@@ -90,7 +90,7 @@ absl::Status Walk::EnterRoot(const WalkRoot& root) {
   return absl::OkStatus();
 }
 
-absl::Status Walk::Restart(std::string path) {
+absl::Status Walk::Restart(const std::string& path) {
   const WalkRoot* best = nullptr;
   absl::string_view rest = path;
   for (const WalkRoot& root : rules_.roots) {
@@ -118,7 +118,7 @@ absl::Status Walk::Follow(int link) {
   if (static_cast<size_t>(n) == sizeof(target)) return Error(ENAMETOOLONG);
   std::string path =
       absl::StrCat(absl::string_view(target, static_cast<size_t>(n)), rest_);
-  if (path.front() == '/') return Restart(std::move(path));
+  if (path.front() == '/') return Restart(path);
   rest_ = std::move(path);
   return absl::OkStatus();
 }
@@ -173,7 +173,7 @@ absl::StatusOr<UniqueFd> Walk::Run() {
     if (getcwd(directory, sizeof(directory)) == nullptr) return Error(errno);
     path = absl::StrCat(directory, "/", path);
   }
-  RETURN_IF_ERROR(Restart(std::move(path)));
+  RETURN_IF_ERROR(Restart(path));
   for (;;) {
     absl::string_view rest = rest_;
     const std::string component(TakeComponent(rest));
