@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "file_signature.h"
 #include "flatcow/confined_file_system.h"
 #include "flatcow/status.h"
 #include "log.h"
@@ -53,6 +55,16 @@ std::string Qed(const std::string& backing = "", bool raw_backing = true) {
 
 class CatalogTest : public ::testing::Test {
  protected:
+  // Until the time stamps of a file in SOURCE are old enough to be believed.
+  void WaitUntilSettled(const std::string& name) {
+    struct stat stat;
+    ASSERT_EQ(::stat((source_ / name).c_str(), &stat), 0);
+    FileSignature signature;
+    signature.ctime_ns =
+        stat.st_ctim.tv_sec * int64_t{1'000'000'000} + stat.st_ctim.tv_nsec;
+    while (!IsSettled(signature, NowNs())) sched_yield();
+  }
+
   void Write(const std::string& name, const std::string& bytes) {
     std::filesystem::create_directories(
         std::filesystem::path(source_ / name).parent_path());
@@ -146,8 +158,7 @@ TEST_F(CatalogTest, DeepChangesAreSeenFromTheTop) {
   Write("a/b/c/one.qed", Qed());
   Open();
   EXPECT_THAT(Names(), ElementsAre("a/"));
-  // Old enough to be believed.
-  usleep(50000);
+  WaitUntilSettled("a/b/c");
   EXPECT_THAT(Names(), ElementsAre("a/"));
   std::filesystem::remove(source_ / "a/b/c/one.qed");
   EXPECT_THAT(Names(), IsEmpty());
@@ -158,7 +169,7 @@ TEST_F(CatalogTest, DeepChangesAreSeenFromTheTop) {
 TEST_F(CatalogTest, ARawFileThatBecomesAnImageAppears) {
   Write("disk", "raw");
   Open();
-  usleep(50000);
+  WaitUntilSettled("disk");
   EXPECT_THAT(Names(), IsEmpty());
   Write("disk", Qed());
   EXPECT_THAT(Names(), ElementsAre("disk.raw"));
