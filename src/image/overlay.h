@@ -18,7 +18,7 @@
 // again: Linux marks the pages of a failed fsync clean, so a second try proves
 // nothing.
 //
-// Locks: IoGate, then RangeLock, then what layers take. No file is written
+// Locks: IoGate, then RangeLock, then what layers take. No data is written
 // under a layer's mutex, and nothing waits for a round while it holds a range.
 #ifndef FLATCOW_IMAGE_OVERLAY_H_
 #define FLATCOW_IMAGE_OVERLAY_H_
