@@ -63,9 +63,12 @@ TEST_F(MountImagesTest, ASecondDaemonWithTheSameImageIsTurnedAway) {
   close(writer);
   // The kernel tells the daemon of the close after close(2) has returned.
   while (OpenErrno(second.File("good.raw"), O_RDWR) == EBUSY) sched_yield();
-  // Two readers get along.
-  const int reader =
-      open(daemon_->File("good.raw").c_str(), O_RDONLY | O_CLOEXEC);
+  // Two readers get along, once the second daemon has let go of its writer's
+  // lock.
+  int reader = -1;
+  do {
+    reader = open(daemon_->File("good.raw").c_str(), O_RDONLY | O_CLOEXEC);
+  } while (reader < 0 && errno == EBUSY);
   ASSERT_GE(reader, 0);
   while (OpenErrno(second.File("good.raw"), O_RDONLY) == EBUSY) sched_yield();
   EXPECT_EQ(OpenErrno(second.File("good.raw"), O_RDWR), EBUSY);
