@@ -237,7 +237,8 @@ TEST_P(GoldenTest, WritesKeepTheRulesOnDisk) {
   const std::string file = ReadFile(PosixFileSystem(), path_);
   EXPECT_TRUE(file.starts_with(header_before));
   for (const auto& [name, hash] : FileHashes()) {
-    if (name == expected_["add_cow"] || name == ImageFile()) continue;
+    if (name == expected_["add_cow"].get<std::string>() || name == ImageFile())
+      continue;
     EXPECT_EQ(hash, hashes_before.at(name)) << name;
   }
   EXPECT_EQ(std::filesystem::file_size(directory_ / ImageFile()), Size());
