@@ -85,6 +85,9 @@ TEST_F(MountLifecycleTest, MountHelperWorks) {
   if (geteuid() != 0 || !HasProgram("mount.fuse3")) {
     GTEST_SKIP() << "needs root and mount.fuse3";
   }
+  if (Shell("unshare -m --propagation private true").exit_code != 0) {
+    GTEST_SKIP() << "no private mount namespace: / is not a mount point";
+  }
   // mount(8) looks for helpers in the system's directories only, so flatcow
   // gets into one, in a mount namespace that ends with this command.
   MustRun(
