@@ -152,12 +152,13 @@ TEST_P(GoldenTest, HeaderSaysTheSame) {
   EXPECT_EQ(info->cluster_size, expected_["cluster_size"]);
   EXPECT_EQ(info->all_allocated, AllAllocated());
   ASSERT_TRUE(info->data_file.has_value());
-  EXPECT_EQ(info->data_file->name, header["image_file"]);
-  EXPECT_EQ(info->data_file->format, header["image_format"]);
+  EXPECT_EQ(info->data_file->name, header["image_file"].get<std::string>());
+  EXPECT_EQ(info->data_file->format, header["image_format"].get<std::string>());
   ASSERT_EQ(info->backing.has_value(), header["backing_file_name_offset"] != 0);
   if (info->backing.has_value()) {
-    EXPECT_EQ(info->backing->name, header["backing_file"]);
-    EXPECT_EQ(info->backing->format, header["backing_format"]);
+    EXPECT_EQ(info->backing->name, header["backing_file"].get<std::string>());
+    EXPECT_EQ(info->backing->format,
+              header["backing_format"].get<std::string>());
   }
 }
 
@@ -198,7 +199,8 @@ TEST_P(GoldenTest, GuestSeesTheSameAndNoFileChanges) {
     Must(image->Flush());
   }
   for (const auto& [name, hash] : FileHashes()) {
-    EXPECT_EQ(hash, expected_["files"][name]["sha256"]) << name;
+    EXPECT_EQ(hash, expected_["files"][name]["sha256"].get<std::string>())
+        << name;
   }
 }
 
