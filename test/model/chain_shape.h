@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Chains to test with: formats, cluster size, and how the sizes of the image
+// and of what lies below it differ.
+#ifndef FLATCOW_TEST_MODEL_CHAIN_SHAPE_H_
+#define FLATCOW_TEST_MODEL_CHAIN_SHAPE_H_
+
+#include <cstdint>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "support/memory_file_system.h"
+
+namespace flatcow {
+
+// The image that MakeChain() makes. Its image file, where it has one, is
+// "/disks/image0".
+inline constexpr char kChainImage[] = "/disks/top";
+
+struct ChainShape {
+  std::string name = {};
+  // From the image down, without the raw file at the bottom.
+  std::vector<std::string> formats = {};
+  uint32_t cluster_size = 4096;
+  // The raw file's size in clusters, 0 for none, and what is added to it.
+  uint64_t base_clusters = 0;
+  uint64_t base_odd = 0;
+  // The same for the disk.
+  uint64_t disk_clusters = 0;
+  uint64_t disk_odd = 0;  // a multiple of 512 for QED
+
+  uint64_t disk_size() const { return disk_clusters * cluster_size + disk_odd; }
+  // Sizes of the disk are multiples of it.
+  uint64_t size_unit() const { return formats.front() == "qed" ? 512 : 1; }
+};
+
+inline void PrintTo(const ChainShape& shape, std::ostream* out) {
+  *out << shape.name;
+}
+
+// Makes the chain; every overlay but the image holds some data, and image
+// files are full of garbage where they may be. Return values: what the image
+// shows.
+std::vector<uint8_t> MakeChain(MemoryFileSystem& files,
+                               const ChainShape& shape);
+
+}  // namespace flatcow
+
+#endif  // FLATCOW_TEST_MODEL_CHAIN_SHAPE_H_
