@@ -395,4 +395,19 @@ void MetadataPages::FinishCopies() {
   copies_.clear();
 }
 
+void MetadataPages::ReturnCopies() {
+  for (const uint64_t page : copies_) {
+    MetadataCache::Set& set = cache_->SetOf(owner_, page);
+    MutexLock lock(set.mutex);
+    const auto found = cache_->Find(set, owner_, page);
+    found.state->writing = false;
+    if (found.state->dirty) continue;
+    found.state->dirty = true;
+    MutexLock list_lock(mutex_);
+    dirty_.push_back(page);
+    dirty_count_.store(dirty_.size(), std::memory_order_release);
+  }
+  copies_.clear();
+}
+
 }  // namespace flatcow
