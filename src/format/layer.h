@@ -93,12 +93,14 @@ class Layer {
   // what is published from then on waits for the next round. WriteRound()
   // writes the copies in dependency order and syncs them: nothing at all when
   // there are none. AbandonRound() after a failure, also of what comes between
-  // the two: what was copied is dirty again. After a failed sync no other round
-  // may begin.
+  // the two: what was copied is dirty again. Freeze() after a failed sync: all
+  // that no round made durable is forgotten, Map() tells what the files hold,
+  // and Publish() and MarkZero() fail with EIO; no other round may begin.
   virtual bool HasDirtyMetadata() const = 0;
   virtual void BeginRound() = 0;
   virtual absl::Status WriteRound(Syncer& syncer) = 0;
   virtual void AbandonRound() = 0;
+  virtual void Freeze() = 0;
 
   // True when so much metadata is dirty in the cache that a round is due.
   virtual bool WantsRound() const = 0;

@@ -189,8 +189,13 @@ absl::Status Overlay::OneRound() {
   chain_.top().BeginRound();
   absl::Status status = WriteRound();
   if (status.ok()) return status;
-  chain_.top().AbandonRound();
-  return syncer_.failed() ? FailureStatus() : status;
+  if (!syncer_.failed()) {
+    chain_.top().AbandonRound();
+    return status;
+  }
+  // New mappings may name data that was lost with the sync.
+  chain_.top().Freeze();
+  return FailureStatus();
 }
 
 absl::Status Overlay::RunRounds() {

@@ -15,8 +15,9 @@
 // written to it; write the copies in dependency order; sync. A crash in between
 // can leak space, never make metadata name data that isn't there. A round that
 // fails to write is tried again by the next one. After a failed sync the image
-// answers EIO to writes and flushes until it is opened again: Linux marks the
-// pages of a failed fsync clean, so a second try proves nothing.
+// shows what its files hold, and answers EIO to writes and flushes until it is
+// opened again: Linux marks the pages of a failed fsync clean, so a second try
+// proves nothing.
 //
 // Locks: IoGate, then RangeLock, then what layers take. No data is written
 // under a layer's mutex, and nothing waits for a round while it holds a range.

@@ -20,6 +20,7 @@
 //   dirty -> writing  CopyDirty(); a Modify() from now on makes it dirty again
 //   writing -> clean  FinishCopies()
 //   writing -> dirty  ReturnCopies()
+//   any -> gone       Freeze()
 //
 // Locks: a set's mutex before MetadataPages::mutex_.
 #ifndef FLATCOW_IO_METADATA_CACHE_H_
@@ -188,6 +189,10 @@ class MetadataPages {
   void FinishCopies();
   void ReturnCopies();
 
+  // Forgets every page, dirty ones too, so that reads tell what the file holds;
+  // Modify() fails with EIO from now on.
+  void Freeze();
+
  private:
   using Words = MetadataCache::Words;
 
@@ -204,6 +209,7 @@ class MetadataPages {
   uint64_t length_;
   const uint32_t owner_;
 
+  std::atomic<bool> frozen_{false};
   Mutex mutex_;
   std::vector<uint64_t> dirty_ ABSL_GUARDED_BY(mutex_);
   std::atomic<size_t> dirty_count_{0};  // size of dirty_

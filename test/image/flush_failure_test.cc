@@ -74,7 +74,8 @@ TEST_P(FailureTest, AfterAFailedSyncOnlyReadsGoOnUntilReopened) {
   EXPECT_TRUE(Fails(image_->WriteZeroes({0, 1}), EIO, path_));
   EXPECT_TRUE(Fails(image_->Allocate({0, 1}), EIO, path_));
   EXPECT_TRUE(Fails(image_->Resize(2 * kSize), EIO, path_));
-  EXPECT_EQ(ReadDisk(*image_, {0, kCluster}), PatternText(1, kCluster));
+  // The data may be lost: what is read is what is durable.
+  EXPECT_TRUE(Shows(*image_, base_));
   // Flush() has the failure to tell.
   EXPECT_TRUE(image_->NeedsFlush());
   Open();

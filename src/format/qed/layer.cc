@@ -13,6 +13,7 @@
 #include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
+#include "format/qed/table_overlap.h"
 #include "format/table_scan.h"
 
 namespace flatcow::qed {
@@ -46,7 +47,7 @@ absl::StatusOr<std::unique_ptr<Layer>> QedLayer::Open(
 
 absl::Status QedLayer::LoadTables(uint64_t size) {
   const uint64_t reachable = geometry_.ReachableTables(size);
-  std::vector<std::pair<uint64_t, uint64_t>> tables;  // offset, L1 index
+  std::vector<TableEntry> tables;
   std::array<uint64_t, kEntriesAtOnce> entries;
   for (uint64_t index = 0; index < reachable;) {
     const size_t wanted = static_cast<size_t>(
@@ -57,22 +58,19 @@ absl::Status QedLayer::LoadTables(uint64_t size) {
     for (size_t i = 0; i < count; ++i) {
       if (entries[i] == 0 || bad_tables_.contains(index + i)) continue;
       if (geometry_.IsPlace(entries[i], geometry_.table_bytes(), file_end_)) {
-        tables.emplace_back(entries[i], index + i);
+        tables.push_back({index + i, entries[i]});
       } else {
         bad_tables_.insert(index + i);
       }
     }
     index += count;
   }
-  std::sort(tables.begin(), tables.end());
-  std::vector<uint64_t> offsets;
-  for (const auto& [offset, index] : tables) {
-    if (!offsets.empty() && offset - offsets.back() < geometry_.table_bytes()) {
-      bad_tables_.insert(index);
-    } else {
-      offsets.push_back(offset);
-    }
+  for (const TableEntry& table :
+       TakeOverlapping(tables, geometry_.table_bytes())) {
+    bad_tables_.insert(table.l1_index);
   }
+  std::vector<uint64_t> offsets;
+  for (const TableEntry& table : tables) offsets.push_back(table.offset);
   tables_ =
       std::make_unique<TableSet>(offsets, reachable, geometry_.table_bytes());
   states_ = std::make_unique<TableStates>(reachable, states_.get());

@@ -60,6 +60,7 @@ class QedLayer final : public Layer {
   void BeginRound() override { pages_.CopyDirty(); }
   absl::Status WriteRound(Syncer& syncer) override;
   void AbandonRound() override { pages_.ReturnCopies(); }
+  void Freeze() override { pages_.Freeze(); }
   bool WantsRound() const override { return pages_.HalfDirty(); }
 
   absl::Status CheckGrow(uint64_t new_size) const override;

@@ -43,6 +43,7 @@ class RawLayer final : public Layer {
   void BeginRound() override {}
   absl::Status WriteRound(Syncer&) override { return absl::OkStatus(); }
   void AbandonRound() override {}
+  void Freeze() override {}
   bool WantsRound() const override { return false; }
 
   absl::Status CheckGrow(uint64_t new_size) const override {
