@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Guests at work when the power fails: every format and shape of chain, every
+// short sequence of requests and long random ones, cut after every operation.
+//
+// By default a selection; FLATCOW_CRASH_LONG=1 (./dev crash) runs all.
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/hash/hash.h"
+#include "absl/strings/str_cat.h"
+#include "crash/power_cut.h"
+#include "crash/recorded_disk.h"
+#include "crash/survivor.h"
+#include "crash/tally.h"
+#include "model/chain_shape.h"
+#include "model/disk_model.h"
+#include "model/workload.h"
+
+namespace flatcow {
+namespace {
+
+// The last length of which a run of the short form takes some only.
+constexpr int kLongestShort = 3;
+constexpr size_t kStride = 9;
+constexpr int kRandomLength = 40;
+
+class CrashTest : public testing::TestWithParam<ChainShape> {
+ protected:
+  void Explore(const std::string& name, const Workload& workload,
+               ReopenMeans reopen);
+  void ExploreBoth(const std::string& name, const Workload& workload);
+
+  const ChainShape& shape_ = GetParam();
+  Tally tally_{shape_.name};
+  const std::shared_ptr<MetadataCache> cache_ = NewMetadataCache(1);
+};
+
+void CrashTest::Explore(const std::string& name, const Workload& workload,
+                        ReopenMeans reopen) {
+  if (!tally_.WantsRecording(name)) return;
+  const RecordedDisk disk = RecordDisk(shape_, workload, reopen);
+  PromiseOverTime promise(disk);
+  const auto wants = [&](size_t operations) {
+    const std::string failure = promise.AdvanceTo(operations);
+    if (!failure.empty()) {
+      ADD_FAILURE() << shape_.name << ": " << Describe(workload)
+                    << "\n  after a kill: " << failure;
+      return false;
+    }
+    return tally_.WantsOperations(promise.promise().fingerprint(), operations);
+  };
+  EachCrashState(
+      *disk.before, disk.operations, wants, [&](const CrashState& state) {
+        const uint64_t fingerprint = promise.promise().fingerprint();
+        if (!tally_.WantsState(name, state, fingerprint)) return;
+        const uint64_t salt = state.operations + state.number;
+        const std::string failure =
+            Survivor(state.files, cache_, salt).Examine(promise.promise());
+        if (failure.empty()) return;
+        tally_.Violation(name, Describe(workload), state, failure);
+      });
+}
+
+void CrashTest::ExploreBoth(const std::string& name, const Workload& workload) {
+  Explore(name, workload, ReopenMeans::kClose);
+  for (const DiskRequest& request : workload) {
+    if (request.kind != DiskRequest::Kind::kReopen) continue;
+    return Explore(absl::StrCat(name, "-kill"), workload, ReopenMeans::kKill);
+  }
+}
+
+TEST_P(CrashTest, ShortWorkloadsKeepThePromise) {
+  const std::vector<Workload> workloads = ShortWorkloads(shape_, kLongestShort);
+  for (size_t i = 0; i < workloads.size(); ++i) {
+    const bool chosen = workloads[i].size() < kLongestShort ||
+                        i % kStride == shape_.name.size() % kStride;
+    if (!chosen && !IsLongRun() && !Tally::IsReplay()) continue;
+    ExploreBoth(absl::StrCat("short", i), workloads[i]);
+  }
+}
+
+TEST_P(CrashTest, RandomWorkloadsKeepThePromise) {
+  const uint64_t rounds = RoundsFor(IsLongRun() ? 40 : 1);
+  for (uint64_t round = 0; round < rounds; ++round) {
+    const uint64_t seed = SeedFor(round + shape_.name.size());
+    ExploreBoth(absl::StrCat("random", seed),
+                RandomWorkload(shape_, seed, kRandomLength));
+  }
+}
+
+std::vector<ChainShape> AllShapes() {
+  const std::vector<std::string> qed = {"qed"};
+  const std::vector<std::string> addcow = {"add-cow"};
+  return {
+      {"qed_alone", qed, 4096, 0, 0, 6, 0},
+      {"qed_same", qed, 4096, 6, 0, 6, 0},
+      {"qed_shorter", qed, 4096, 2, 0, 6, 512},
+      {"qed_shorter_odd", qed, 4096, 2, 333, 6, 0},
+      {"qed_longer_odd", qed, 4096, 9, 77, 5, 1536},
+      {"qed_two_tables", qed, 4096, 9, 0, 2049, 512},
+      {"addcow_alone", addcow, 4096, 0, 0, 6, 0},
+      {"addcow_same", addcow, 4096, 6, 0, 6, 0},
+      {"addcow_shorter", addcow, 4096, 2, 0, 6, 1000},
+      {"addcow_longer_odd", addcow, 4096, 9, 77, 5, 333},
+      {"addcow_512_same", addcow, 512, 12, 0, 12, 0},
+      {"addcow_512_shorter_odd", addcow, 512, 5, 99, 12, 100},
+      {"addcow_512_longer", addcow, 512, 30, 0, 12, 333},
+      {"qed_on_qed", {"qed", "qed"}, 4096, 9, 77, 6, 0},
+      {"qed_on_addcow", {"qed", "add-cow"}, 4096, 3, 99, 6, 512},
+      {"addcow_on_qed", {"add-cow", "qed"}, 4096, 9, 0, 6, 0},
+      {"addcow_on_addcow_on_qed",
+       {"add-cow", "add-cow", "qed"},
+       4096,
+       4,
+       333,
+       6,
+       512},
+  };
+}
+
+INSTANTIATE_TEST_SUITE_P(AllShapes, CrashTest, testing::ValuesIn(AllShapes()),
+                         [](const auto& shape) { return shape.param.name; });
+
+}  // namespace
+}  // namespace flatcow
