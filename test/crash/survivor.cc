@@ -37,7 +37,7 @@ std::string Survivor::RepairLeaks() {
   CheckOptions options;
   options.repair = Repair::kLeaks;
   Must(CheckImage(files_, kChainImage, options).status());
-  const std::string failure = CheckSound(0);
+  const std::string failure = CheckSound(where_ == Leaks::kAtEnd ? 0 : leaks_);
   return failure.empty() ? "" : absl::StrCat("after repair: ", failure);
 }
 

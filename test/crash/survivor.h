@@ -15,13 +15,17 @@ namespace flatcow {
 
 class Promise;
 
+// Where clusters may be that nothing refers to. Repair gives back those at the
+// end of the file only.
+enum class Leaks { kAtEnd, kAnywhere };
+
 class Survivor {
  public:
   // The image kChainImage of `files`, which are changed. `cache` is not null;
   // `salt` decides what is tried.
   Survivor(MemoryFileSystem& files, std::shared_ptr<MetadataCache> cache,
-           uint64_t salt)
-      : files_(files), cache_(std::move(cache)), salt_(salt) {}
+           Leaks leaks, uint64_t salt)
+      : files_(files), cache_(std::move(cache)), where_(leaks), salt_(salt) {}
 
   // Checks the image, every second time repairs its leaks, opens it, compares,
   // goes on with it, and opens it again. Return values: empty, or what is
@@ -31,8 +35,7 @@ class Survivor {
  private:
   // No damage, and at most so many leaks.
   std::string CheckSound(uint64_t max_leaks);
-  // Repairs leaks, and looks for those that are left: space is taken at the end
-  // of the file, so what nothing refers to is there.
+  // Repairs leaks, and looks for those that are left.
   std::string RepairLeaks();
   // Writes to the disk, and to its copy `content`.
   void GoOn(Image& disk, std::string& content);
@@ -40,6 +43,7 @@ class Survivor {
 
   MemoryFileSystem& files_;
   const std::shared_ptr<MetadataCache> cache_;
+  const Leaks where_;
   const uint64_t salt_;
   uint64_t leaks_ = 0;
 };

@@ -167,8 +167,10 @@ struct MemoryInode {
     FileStat result;
     result.id = {1, number};
     result.mode = mode;
-    result.uid = getuid();
-    result.gid = getgid();
+    static const uid_t uid = getuid();
+    static const gid_t gid = getgid();
+    result.uid = uid;
+    result.gid = gid;
     result.size = size;
     result.allocated_bytes = pages.size() * kPageBytes;
     result.mtime_ns = mtime_ns;
