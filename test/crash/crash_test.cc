@@ -36,10 +36,13 @@ Leaks WhereLeaksAre(const ChainShape& shape, ReopenMeans reopen) {
                                                      : Leaks::kAnywhere;
 }
 
-// Requests of a short workload. A disk with two L2 tables takes longer to look
-// at, and only random requests reach both.
+// A disk with two L2 tables takes longer to look at, and only random requests
+// reach both.
+bool IsLarge(const ChainShape& shape) { return shape.disk_clusters > 1000; }
+
+// Requests of a short workload.
 int LongestShort(const ChainShape& shape) {
-  if (shape.disk_clusters > 1000) return 1;
+  if (IsLarge(shape)) return 1;
   return IsLongRun() ? 4 : 3;
 }
 
@@ -98,7 +101,8 @@ TEST_P(CrashTest, ShortWorkloadsKeepThePromise) {
 }
 
 TEST_P(CrashTest, RandomWorkloadsKeepThePromise) {
-  const uint64_t rounds = RoundsFor(IsLongRun() ? 40 : 3);
+  const uint64_t rounds =
+      RoundsFor((IsLarge(shape_) ? 1 : 12) * (IsLongRun() ? 20 : 1));
   for (uint64_t round = 0; round < rounds; ++round) {
     const uint64_t seed = SeedFor(round);
     ExploreBoth(absl::StrCat("random", seed),
