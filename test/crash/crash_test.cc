@@ -6,6 +6,7 @@
 // FLATCOW_CRASH_LONG=1 (./dev crash): longer sequences and more random ones.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -25,6 +26,15 @@ namespace flatcow {
 namespace {
 
 constexpr int kRandomLength = 40;
+// What recovery leaves is as clean as any image: a few requests will do.
+constexpr size_t kUncleanShort = 2;
+
+bool Reopens(const Workload& workload) {
+  return std::any_of(workload.begin(), workload.end(),
+                     [](const DiskRequest& request) {
+                       return request.kind == DiskRequest::Kind::kReopen;
+                     });
+}
 
 // What is taken at the end of the file stays leaked when a later cluster is
 // used: that of a daemon that came after one that was killed, or one whose L2
@@ -49,8 +59,8 @@ int LongestShort(const ChainShape& shape) {
 class CrashTest : public testing::TestWithParam<ChainShape> {
  protected:
   void Explore(const std::string& name, const Workload& workload,
-               ReopenMeans reopen);
-  void ExploreBoth(const std::string& name, const Workload& workload);
+               ReopenMeans reopen, Left left);
+  void ExploreAll(const std::string& name, const Workload& workload);
 
   const ChainShape& shape_ = GetParam();
   Tally tally_{shape_.name};
@@ -58,9 +68,9 @@ class CrashTest : public testing::TestWithParam<ChainShape> {
 };
 
 void CrashTest::Explore(const std::string& name, const Workload& workload,
-                        ReopenMeans reopen) {
+                        ReopenMeans reopen, Left left) {
   if (!tally_.WantsRecording(name)) return;
-  const RecordedDisk disk = RecordDisk(shape_, workload, reopen);
+  const RecordedDisk disk = RecordDisk(shape_, workload, reopen, left);
   const Leaks leaks = WhereLeaksAre(shape_, reopen);
   PromiseOverTime promise(disk);
   const auto wants = [&](size_t operations) {
@@ -70,7 +80,9 @@ void CrashTest::Explore(const std::string& name, const Workload& workload,
                     << "\n  after a kill: " << failure;
       return false;
     }
-    return tally_.WantsOperations(promise.promise().fingerprint(), operations);
+    return tally_.WantsOperations(
+        absl::HashOf(promise.promise().fingerprint(), reopen, left),
+        operations);
   };
   EachCrashState(
       *disk.before, disk.operations, wants, [&](const CrashState& state) {
@@ -84,11 +96,20 @@ void CrashTest::Explore(const std::string& name, const Workload& workload,
       });
 }
 
-void CrashTest::ExploreBoth(const std::string& name, const Workload& workload) {
-  Explore(name, workload, ReopenMeans::kClose);
-  for (const DiskRequest& request : workload) {
-    if (request.kind != DiskRequest::Kind::kReopen) continue;
-    return Explore(absl::StrCat(name, "-kill"), workload, ReopenMeans::kKill);
+void CrashTest::ExploreAll(const std::string& name, const Workload& workload) {
+  Explore(name, workload, ReopenMeans::kClose, Left::kClean);
+  if (Reopens(workload)) {
+    Explore(absl::StrCat(name, "-kill"), workload, ReopenMeans::kKill,
+            Left::kClean);
+    Explore(absl::StrCat(name, "-kill2"), workload, ReopenMeans::kKillInFlush,
+            Left::kClean);
+    Explore(absl::StrCat(name, "-kill4"), workload,
+            ReopenMeans::kKillLateInFlush, Left::kClean);
+  }
+  if (shape_.formats.front() == "qed" &&
+      (IsLongRun() || workload.size() <= kUncleanShort)) {
+    Explore(absl::StrCat(name, "-unclean"), workload, ReopenMeans::kClose,
+            Left::kUnclean);
   }
 }
 
@@ -96,7 +117,7 @@ TEST_P(CrashTest, ShortWorkloadsKeepThePromise) {
   const std::vector<Workload> workloads =
       ShortWorkloads(shape_, LongestShort(shape_));
   for (size_t i = 0; i < workloads.size(); ++i) {
-    ExploreBoth(absl::StrCat("short", i), workloads[i]);
+    ExploreAll(absl::StrCat("short", i), workloads[i]);
   }
 }
 
@@ -105,8 +126,8 @@ TEST_P(CrashTest, RandomWorkloadsKeepThePromise) {
       RoundsFor((IsLarge(shape_) ? 1 : 12) * (IsLongRun() ? 20 : 1));
   for (uint64_t round = 0; round < rounds; ++round) {
     const uint64_t seed = SeedFor(round);
-    ExploreBoth(absl::StrCat("random", seed),
-                RandomWorkload(shape_, seed, kRandomLength));
+    ExploreAll(absl::StrCat("random", seed),
+               RandomWorkload(shape_, seed, kRandomLength));
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "base/byte_order.h"
 #include "format/qed/header.h"
 #include "model/chain_shape.h"
 #include "model/image_testing.h"
@@ -22,6 +23,11 @@ void WriteSome(MemoryFileSystem& files) {
   WriteDisk(*image, 1000, PatternText(1, 3 * kCluster));
   WriteDisk(*image, 6 * kCluster, PatternText(2, kCluster / 2));
   Must(image->Flush());
+}
+
+void AddLeaks(MemoryFileSystem& files) {
+  PokeFile(files, kChainImage, files.Contents(kChainImage).size(),
+           PatternText(5, 3 * kCluster));
 }
 
 // The entry of cluster `index`.
@@ -65,16 +71,22 @@ void MakeAddCow(MemoryFileSystem& files) {
 
 void MakeLeaks(MemoryFileSystem& files) {
   MakeQed(files);
-  PokeFile(files, kChainImage, files.Contents(kChainImage).size(),
-           PatternText(5, 3 * kCluster));
+  AddLeaks(files);
+}
+
+void LeaveUnclean(MemoryFileSystem& files) {
+  AddLeaks(files);
+  const std::string header = files.Contents(kChainImage).substr(0, kCluster);
+  const auto* bytes = reinterpret_cast<const uint8_t*>(header.data());
+  const uint64_t features = LoadLittle64(bytes + qed::kFeaturesOffset);
+  PokeFile(files, kChainImage, qed::kFeaturesOffset,
+           Little64(features | qed::kFeatureNeedCheck));
+  PokeFile(files, kChainImage, qed::kAutoclearOffset, Little64(~uint64_t{0}));
 }
 
 void MakeUnclean(MemoryFileSystem& files) {
-  MakeLeaks(files);
-  PokeFile(files, kChainImage, qed::kFeaturesOffset,
-           Little64(qed::kFeatureBackingFile | qed::kFeatureNeedCheck |
-                    qed::kFeatureBackingFormatNoProbe));
-  PokeFile(files, kChainImage, qed::kAutoclearOffset, Little64(~uint64_t{0}));
+  MakeQed(files);
+  LeaveUnclean(files);
 }
 
 void MakeBadEntries(MemoryFileSystem& files) {

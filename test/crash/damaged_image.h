@@ -17,13 +17,18 @@ using MakeFiles = std::function<void(MemoryFileSystem&)>;
 void MakeBase(MemoryFileSystem& files);
 std::string LongBaseName();
 
+// Makes the QED image "/disks/top" look like one that was not closed:
+// NEED_CHECK and all autoclear bits are set, and clusters of garbage stand at
+// its end.
+void LeaveUnclean(MemoryFileSystem& files);
+
 // On the base, "/disks/top", with some data.
 void MakeQed(MemoryFileSystem& files);
 void MakeAddCow(MemoryFileSystem& files);
 
 // MakeQed(), then damaged.
 void MakeLeaks(MemoryFileSystem& files);
-void MakeUnclean(MemoryFileSystem& files);  // NEED_CHECK, autoclear bits, leaks
+void MakeUnclean(MemoryFileSystem& files);
 void MakeBadEntries(MemoryFileSystem& files);
 void MakeBadTable(MemoryFileSystem& files);
 void MakeSharedCluster(MemoryFileSystem& files);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "crash/recorded_disk.h"
 
+#include "crash/damaged_image.h"
 #include "model/image_disk.h"
 #include "model/image_testing.h"
 #include "support/fault_injection_file_system.h"
@@ -10,9 +11,33 @@ namespace {
 
 using Kind = DiskRequest::Kind;
 
-// A daemon that dies writes nothing more.
-void Kill(FaultInjectionFileSystem& files, ImageDisk& disk) {
-  files.Inject({.kinds = kAnyFault, .path = "", .nth = 1, .forever = true});
+constexpr uint32_t kChanges =
+    kWriteFault | kSyncFault | kTruncateFault | kAllocateFault | kZeroFault;
+
+// How much a daemon that is killed does of its last flush.
+uint64_t ChangesBeforeDeath(ReopenMeans reopen) {
+  switch (reopen) {
+    case ReopenMeans::kClose:
+    case ReopenMeans::kKill:
+      return 0;
+    case ReopenMeans::kKillInFlush:
+      return 2;  // sync data, write L2 or the bitmap
+    case ReopenMeans::kKillLateInFlush:
+      return 4;  // and sync that, write L1
+  }
+  return 0;
+}
+
+void Kill(FaultInjectionFileSystem& files, uint64_t changes, ImageDisk& disk) {
+  Fault death;
+  death.kinds = kChanges;
+  death.nth = changes + 1;
+  death.forever = true;
+  files.Inject(death);
+  disk.Flush().IgnoreError();
+  // Whatever it had left to do, it has not done.
+  death.nth = 1;
+  files.Inject(death);
   disk.Close();
   files.Clear();
 }
@@ -27,10 +52,11 @@ std::string ContentOf(ImageDisk& disk) {
 }  // namespace
 
 RecordedDisk RecordDisk(const ChainShape& shape, const Workload& workload,
-                        ReopenMeans reopen) {
+                        ReopenMeans reopen, Left left) {
   RecordedDisk result;
   MemoryFileSystem memory;
   result.content = MakeChain(memory, shape);
+  if (left == Left::kUnclean) LeaveUnclean(memory);
   for (const std::string& path : memory.Paths()) {
     memory.SetReadOnly(path, path != kChainImage && path != "/disks/image0");
   }
@@ -44,8 +70,8 @@ RecordedDisk RecordDisk(const ChainShape& shape, const Workload& workload,
     RecordedDisk::Request& record = result.requests.emplace_back();
     record.request = request;
     record.begin = recorder.Count();
-    if (request.kind == Kind::kReopen && reopen == ReopenMeans::kKill) {
-      Kill(files, disk);
+    if (request.kind == Kind::kReopen && reopen != ReopenMeans::kClose) {
+      Kill(files, ChangesBeforeDeath(reopen), disk);
       Must(disk.Open());
       record.observed = ContentOf(disk);
     } else {

@@ -18,9 +18,13 @@
 
 namespace flatcow {
 
-// What a reopen of the workload stands for: a daemon that ends as it should, or
-// one that is killed.
-enum class ReopenMeans { kClose, kKill };
+// What a reopen of the workload stands for: a daemon that ends as it should;
+// one that is killed; one that is killed while it flushes, when it has synced
+// the data and written some metadata, and when it has written all.
+enum class ReopenMeans { kClose, kKill, kKillInFlush, kKillLateInFlush };
+
+// How the image was left before: closed, or (QED) with NEED_CHECK set.
+enum class Left { kClean, kUnclean };
 
 struct RecordedDisk {
   struct Request {
@@ -41,7 +45,7 @@ struct RecordedDisk {
 // Runs the workload on a new chain; every request must succeed. Files below the
 // image can't be written, neither here nor in what is made of `before`.
 RecordedDisk RecordDisk(const ChainShape& shape, const Workload& workload,
-                        ReopenMeans reopen);
+                        ReopenMeans reopen, Left left);
 
 // The promise as it stands after a number of operations, which only rises.
 class PromiseOverTime {
