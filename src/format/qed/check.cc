@@ -74,7 +74,8 @@ class Checker {
   absl::Status UnshareClustersOf(const TableEntry& table);
   // Return values: where the copy is, behind everything else.
   absl::StatusOr<uint64_t> CopyToEnd(uint64_t host_offset, uint64_t length);
-  absl::Status FixLeaks();
+  absl::Status CutTail();
+  void CountLeaks();
   absl::Status ClearNeedCheck();
 
   // Guest offset of an L1 entry; entries past 2^63 reach nothing.
@@ -262,6 +263,8 @@ absl::Status Checker::UnshareTables(std::vector<TableEntry>& tables,
 absl::Status Checker::UnshareClusters(const std::vector<TableEntry>& tables) {
   if (shared_clusters_ == 0) return absl::OkStatus();
   RETURN_IF_ERROR(file_.Sync());
+  // An interrupted repair may have left copies there.
+  RETURN_IF_ERROR(CutTail());
   data_clusters_ = ClusterSet();
   for (const TableEntry& table : tables) {
     RETURN_IF_ERROR(UnshareClustersOf(table));
@@ -293,7 +296,8 @@ absl::Status Checker::UnshareClustersOf(const TableEntry& table) {
   return file_.Sync();
 }
 
-absl::Status Checker::FixLeaks() {
+// What nothing refers to at the end of the file.
+absl::Status Checker::CutTail() {
   const uint64_t cluster_size = geometry_.cluster_size();
   const uint64_t used =
       std::max(table_clusters_.end(), data_clusters_.end()) * cluster_size;
@@ -301,10 +305,15 @@ absl::Status Checker::FixLeaks() {
   if (keep >= end_) return absl::OkStatus();
   RETURN_IF_ERROR(file_.Truncate(keep));
   RETURN_IF_ERROR(file_.Sync());
-  const uint64_t fixed = std::min(result_.leaks, (end_ - keep) / cluster_size);
-  result_.leaks_fixed += fixed;
-  result_.leaks -= fixed;
+  result_.leaks_fixed += (end_ - keep) / cluster_size;
+  end_ = keep;
   return absl::OkStatus();
+}
+
+void Checker::CountLeaks() {
+  // Everything that is used lies behind the header and inside the file.
+  result_.leaks = end_ / geometry_.cluster_size() - header_.header_size -
+                  table_clusters_.count() - data_clusters_.count();
 }
 
 absl::Status Checker::ClearNeedCheck() {
@@ -337,9 +346,7 @@ absl::Status Checker::Run() {
   if (repair_ == Repair::kAll && result_.check_errors == 0) {
     RETURN_IF_ERROR(UnshareClusters(tables));
   }
-  // Everything that is used lies behind the header and inside the file.
-  result_.leaks = end_ / cluster_size - header_.header_size -
-                  table_clusters_.count() - data_clusters_.count();
+  CountLeaks();
   if (result_.leaks != 0) {
     AddProblem(result_, absl::StrCat(result_.leaks,
                                      " clusters that no entry refers to"));
@@ -350,7 +357,8 @@ absl::Status Checker::Run() {
   if (result_.corruptions != 0 || result_.check_errors != 0) {
     return absl::OkStatus();
   }
-  RETURN_IF_ERROR(FixLeaks());
+  RETURN_IF_ERROR(CutTail());
+  CountLeaks();
   return ClearNeedCheck();
 }
 
