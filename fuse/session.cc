@@ -289,7 +289,7 @@ class Session {
 int RunSession(const Options& options) {
   Log log;
   int exit_code = kExitSystem;
-  auto places = FindPlaces(options, exit_code);
+  auto places = FindPlaces(options, log, exit_code);
   if (!places.ok()) {
     log.Write(Severity::kError, places.status().message());
     return exit_code;
