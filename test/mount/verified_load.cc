@@ -103,7 +103,7 @@ class Writer {
 
   // Return values: false with errno when the operation failed.
   bool Step() {
-    switch (Below(10)) {
+    switch (Below(11)) {
       case 0:
       case 1:
       case 2:
@@ -120,6 +120,8 @@ class Writer {
       case 7:
         return Write(kBuffered, 0) && Sync(kBuffered);
       case 8:
+        return Allocate();
+      case 9:
         return Zero(FALLOC_FL_ZERO_RANGE) && Write(kDirect, 0) && Sync(kDirect);
       default:
         return Sync(Below(2) == 0 ? kBuffered : kDirect);
@@ -152,6 +154,14 @@ class Writer {
     }
     Done(extent, false);
     return true;
+  }
+
+  // Changes nothing that can be read.
+  bool Allocate() {
+    const Extent extent = Pick();
+    what_ = absl::StrCat("allocate ", extent.length, " at ", extent.offset);
+    return fallocate(files_[kBuffered], 0, static_cast<off_t>(extent.offset),
+                     static_cast<off_t>(extent.length)) == 0;
   }
 
   void Done(Extent extent, bool durable) {
