@@ -4,6 +4,8 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include <cstddef>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
@@ -15,16 +17,38 @@ constexpr std::chrono::seconds kQuietTime{60};
 // needs a bound.
 constexpr size_t kMaxKeys = 4096;
 
+// The length of the UTF-8 character that `text` begins with if a terminal can
+// have it: no control character, of which U+0080 to U+009F are some too. Else
+// 0.
+size_t HarmlessCharacter(absl::string_view text) {
+  const auto byte = [text](size_t i) {
+    return static_cast<unsigned char>(text[i]);
+  };
+  if (byte(0) < 0x80) return byte(0) >= 0x20 && byte(0) != 0x7f ? 1 : 0;
+  const size_t length = byte(0) >= 0xf0 ? 4 : byte(0) >= 0xe0 ? 3 : 2;
+  if (byte(0) < 0xc2 || byte(0) > 0xf4 || text.size() < length) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  // Nor a control character in a longer form than it needs.
+  const bool control = byte(0) == 0xc2 && byte(1) < 0xa0;
+  const bool too_long = (byte(0) == 0xe0 && byte(1) < 0xa0) ||
+                        (byte(0) == 0xf0 && byte(1) < 0x90);
+  return control || too_long ? 0 : length;
+}
+
 std::string OneLine(absl::string_view text) {
   std::string line;
   line.reserve(text.size());
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      absl::StrAppendFormat(&line, "\\x%02x", byte);
+  while (!text.empty()) {
+    const size_t length = HarmlessCharacter(text);
+    if (length == 0) {
+      absl::StrAppendFormat(&line, "\\x%02x",
+                            static_cast<unsigned char>(text.front()));
     } else {
-      line.push_back(c);
+      line.append(text.data(), length);
     }
+    text.remove_prefix(length == 0 ? 1 : length);
   }
   return line;
 }
