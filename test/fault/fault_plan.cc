@@ -29,12 +29,15 @@ struct Group {
   absl::Span<const int> errors;
   bool partial;
   bool forever;
+  size_t read_at_most = ~size_t{0};
 };
 constexpr Group kGroups[] = {
     {"operation", kEveryFault, kAllErrors, false, false},
     {"operation", kEveryFault, kAllErrors, false, true},
     {"half of read", kReadFault, kDeadErrors, true, false},
     {"half of read", kReadFault, kDeadErrors, true, true},
+    {"all but a byte of read", kReadFault, kDeadErrors, true, false, 1},
+    {"all but a byte of read", kReadFault, kDeadErrors, true, true, 1},
     {"half of write", kWriteFault, kFullErrors, true, false},
     {"half of write", kWriteFault, kDeadErrors, true, true},
     {"operation that needs space", kSpace, kFullErrors, false, true},
@@ -44,7 +47,8 @@ constexpr Group kGroups[] = {
 
 const char* NameOf(const Fault& fault) {
   for (const Group& group : kGroups) {
-    if (group.kinds == fault.kinds && group.partial == fault.partial) {
+    if (group.kinds == fault.kinds && group.partial == fault.partial &&
+        group.read_at_most == fault.read_at_most) {
       return group.name;
     }
   }
@@ -62,7 +66,8 @@ std::vector<Fault> AllFaults(const FaultInjectionFileSystem& files) {
                           .nth = nth,
                           .error = error,
                           .forever = group.forever,
-                          .partial = group.partial});
+                          .partial = group.partial,
+                          .read_at_most = group.read_at_most});
       }
     }
   }
@@ -97,11 +102,8 @@ std::string JudgeErrno(const absl::Status& status, const Fault& fault,
     return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
   };
   const int error = ErrnoOf(status);
-  // A short read is a cut file, and an image whose header is cut is damaged;
-  // after a failed sync EIO says what is lost.
-  if (fault.partial && hit(kReadFault) && (error == EIO || error == EINVAL)) {
-    return "";
-  }
+  // A short read is a cut file; after a failed sync EIO says what is lost.
+  if (fault.partial && hit(kReadFault) && error == EIO) return "";
   if (hit(kSyncFault) && error == EIO) return "";
   if (error == fault.error) return "";
   return absl::StrCat("errno is ", error, " instead of ", fault.error, ": ",

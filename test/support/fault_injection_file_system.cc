@@ -39,7 +39,7 @@ class FaultInjectionFile final : public FileWrapper {
                               absl::Span<uint8_t> buffer) const override {
     if (const auto fault = injector_.Next(kReadFault, path())) {
       if (!fault->partial) return Injected(*fault, path(), "read");
-      buffer = buffer.subspan(0, buffer.size() / 2);
+      buffer = buffer.first(std::min(fault->read_at_most, buffer.size() / 2));
     }
     return wrapped().Read(offset, buffer);
   }

@@ -60,6 +60,8 @@ struct Fault {
   // A read succeeds with half of its bytes; a write fails after half of its
   // bytes, at a border of the file's 512-byte sectors.
   bool partial = false;
+  // A partial read gets no more bytes than these.
+  size_t read_at_most = ~size_t{0};
 };
 
 class FaultInjectionFileSystem final : public FileSystem {

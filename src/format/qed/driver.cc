@@ -12,6 +12,7 @@
 #include "format/qed/header.h"
 #include "format/qed/layer.h"
 #include "format/registry.h"
+#include "io/read_to_end.h"
 
 namespace flatcow {
 namespace qed {
@@ -25,7 +26,8 @@ struct OpenHeader {
 absl::StatusOr<OpenHeader> ReadRawHeader(const File& file) {
   std::array<uint8_t, kHeaderBytes> bytes{};
   ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
-  ASSIGN_OR_RETURN(const size_t length, file.Read(0, absl::MakeSpan(bytes)));
+  ASSIGN_OR_RETURN(const size_t length,
+                   ReadToEnd(file, 0, absl::MakeSpan(bytes)));
   auto header =
       ParseHeader(absl::MakeConstSpan(bytes).first(length), stat.size);
   if (!header.ok()) return Annotate(header.status(), file.path());
