@@ -60,11 +60,19 @@ absl::Status PrepareForWriting(File& file, const Header& header) {
   if ((header.features & kFeatureNeedCheck) != 0) {
     CheckResult found;
     RETURN_IF_ERROR(Check(file, header, Repair::kNone, found));
-    if (found.corruptions != 0 || found.check_errors != 0) {
+    // A disk that fails for a moment is no reason to repair anything.
+    if (found.check_errors != 0) {
+      return MakeError(
+          EIO,
+          absl::StrCat(file.path(), ": the image was not closed cleanly and ",
+                       found.check_errors, " of its tables can't be read (",
+                       found.problems.front(), ")"));
+    }
+    if (found.corruptions != 0) {
       return MakeError(
           EROFS,
           absl::StrCat(file.path(), ": the image was not closed cleanly and ",
-                       found.corruptions + found.check_errors,
+                       found.corruptions,
                        " of its table entries are bad: it can only be read "
                        "until flatcow-img check -r all has repaired it"));
     }
