@@ -101,17 +101,11 @@ std::string FaultRun::Judge(const DiskRequest& request,
     if (request.kind == Kind::kFlush) model_.Flushed();
     return "";
   }
-  if (!kFailedWritesAreTriedAgain && Has(kinds, kWriteFault)) {
-    maybe_broken_ = true;
-  }
-  if (!maybe_broken_ || ErrnoOf(status) != EIO) {
-    RETURN_IF_FAILED(Excuse(status, kinds));
-  }
+  RETURN_IF_FAILED(Excuse(status, kinds));
   model_.Failed(request);
   if (Has(kinds, kSyncFault)) {
-    const bool sure = request.kind != Kind::kGrow || kFailedGrowsBreak;
-    (sure ? broken_ : maybe_broken_) = true;
     model_.LoseUnflushed();
+    broken_ = true;
     may_leak_ = true;
   }
   return "";
@@ -126,9 +120,7 @@ std::string FaultRun::Look() {
   const absl::Status status = disk_.Read(0, absl::MakeSpan(content));
   const std::vector<FaultKind> kinds = NewFaults();
   if (!status.ok()) return Excuse(status, kinds);
-  const bool lost = broken_ || maybe_broken_;
-  if (lost && !kReadsAreExactAfterAFailedSync) return "";
-  return model_.Observe(content, /*changes=*/lost);
+  return model_.Observe(content, /*changes=*/broken_);
 }
 
 std::string FaultRun::Open() {
@@ -143,13 +135,12 @@ std::string FaultRun::Open() {
 std::string FaultRun::Close() {
   disk_.Close();
   // Nobody is told what a close could not write.
-  const bool lost = broken_ || maybe_broken_ || !NewFaults().empty();
+  const bool lost = broken_ || !NewFaults().empty();
   if (lost) {
     model_.LoseUnflushed();
     may_leak_ = true;
   }
   broken_ = false;
-  maybe_broken_ = false;
   open_ = false;
   return "";
 }
@@ -158,7 +149,7 @@ std::string FaultRun::Close() {
 std::string FaultRun::Recover() {
   if (!open_) RETURN_IF_FAILED(Open());
   RETURN_IF_FAILED(Look());
-  if (broken_ || maybe_broken_) RETURN_IF_FAILED(LeaveBroken());
+  if (broken_) RETURN_IF_FAILED(LeaveBroken());
   if (variant_ % 2 == 0) RETURN_IF_FAILED(Probe());
   RETURN_IF_FAILED(Failed("flush", disk_.Flush()));
   model_.Flushed();
@@ -201,7 +192,7 @@ std::string FaultRun::CloseAndCheck() {
   RETURN_IF_FAILED(Failed("check", check.status()));
   const bool once = !fault_.has_value() || !fault_->forever;
   if (check->corruptions + check->check_errors == 0 &&
-      (check->leaks == 0 || may_leak_ || !once || !kNothingLeaks)) {
+      (check->leaks == 0 || may_leak_ || !once)) {
     return "";
   }
   return absl::StrCat(check->corruptions, " corruptions, ", check->leaks,

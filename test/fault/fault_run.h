@@ -21,20 +21,6 @@
 
 namespace flatcow {
 
-// What src/ promises but does not do yet: to be set to true, and then removed,
-// as it does.
-//
-// A flush whose metadata could not be written fails with that error, and the
-// next one tries again.
-inline constexpr bool kFailedWritesAreTriedAgain = false;
-// A failed sync at the end of a grow counts like that of a flush.
-inline constexpr bool kFailedGrowsBreak = false;
-// After a failed sync an image that is still open reads what it will read when
-// it is opened again.
-inline constexpr bool kReadsAreExactAfterAFailedSync = false;
-// Space of a failed request is given back.
-inline constexpr bool kNothingLeaks = false;
-
 // A chain as it was made, to begin runs with.
 struct FreshChain {
   explicit FreshChain(const ChainShape& chain_shape) : shape(chain_shape) {
@@ -99,7 +85,6 @@ class FaultRun {
   bool open_ = false;
   // A sync has failed: nothing but reads work until the image is opened again.
   bool broken_ = false;
-  bool maybe_broken_ = false;  // where src/ does not say (above)
   // Space may be left that no entry names.
   bool may_leak_ = false;
 };

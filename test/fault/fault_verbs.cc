@@ -21,6 +21,8 @@ using Effect = FaultVerb::Effect;
 using Prepare = std::function<void(MemoryFileSystem&)>;
 
 constexpr uint32_t kCluster = 4096;
+constexpr uint64_t kL1 = kCluster;         // of an image made here
+constexpr uint64_t kTable = 5 * kCluster;  // its first L2 table
 
 // ---- Images ----
 
@@ -58,9 +60,17 @@ void UncleanQed(MemoryFileSystem& files) {
 // An entry that points nowhere.
 void DamagedQed(MemoryFileSystem& files) {
   UncleanQed(files);
-  constexpr uint64_t kTable = 5 * kCluster;  // behind the header and L1
   PokeFile(files, kChainImage, kTable + 2 * sizeof(uint64_t),
            Little64(uint64_t{1} << 40));
+}
+
+// Clusters and a table with two users each.
+void SharedQed(MemoryFileSystem& files) {
+  LeakyQed(files);
+  PokeFile(files, kChainImage, kL1 + sizeof(uint64_t), Little64(kTable));
+  std::string entry =
+      files.Contents(kChainImage).substr(kTable + sizeof(uint64_t), 8);
+  PokeFile(files, kChainImage, kTable + 6 * sizeof(uint64_t), entry);
 }
 
 // Bits past the end of the disk.
@@ -170,9 +180,10 @@ std::vector<FaultVerb> AllFaultVerbs() {
       {"addcow_qed", Chain({"add-cow", "qed"})},
   };
   const std::vector<std::pair<std::string, Prepare>> kChecked = {
-      {"qed", Chain({"qed"})},     {"addcow", Chain({"add-cow"})},
-      {"leaky_qed", LeakyQed},     {"unclean_qed", UncleanQed},
-      {"damaged_qed", DamagedQed}, {"stale_addcow", StaleAddCow},
+      {"qed", Chain({"qed"})},       {"addcow", Chain({"add-cow"})},
+      {"leaky_qed", LeakyQed},       {"unclean_qed", UncleanQed},
+      {"damaged_qed", DamagedQed},   {"shared_qed", SharedQed},
+      {"stale_addcow", StaleAddCow},
   };
   std::vector<FaultVerb> verbs;
   for (const auto& [name, chain] : kChains) {

@@ -13,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "fault/fault_plan.h"
 #include "fault/fault_verbs.h"
-#include "flatcow/image.h"
+#include "flatcow/image_ops.h"
 #include "flatcow/status.h"
 #include "model/chain_shape.h"
 #include "model/guest_view.h"
@@ -46,6 +46,7 @@ class VerbFaultTest : public testing::TestWithParam<FaultVerb> {
     faults_ = SomeFaults(counting, /*share=*/1, /*salt=*/0);
     if (verb_.effect != Effect::kCreates) {
       guest_ = std::make_unique<GuestView>(fresh_, kChainImage);
+      repaired_guest_ = std::make_unique<GuestView>(*files, kChainImage);
     }
   }
 
@@ -56,6 +57,7 @@ class VerbFaultTest : public testing::TestWithParam<FaultVerb> {
                           const FaultInjectionFileSystem& faults) const;
   std::string JudgeFiles(bool ok, MemoryFileSystem& files,
                          const FaultInjectionFileSystem& faults) const;
+  bool IsRepaired(MemoryFileSystem& files) const;
 
   const FaultVerb& verb_ = GetParam();
   MemoryFileSystem fresh_;
@@ -63,6 +65,7 @@ class VerbFaultTest : public testing::TestWithParam<FaultVerb> {
   Contents after_;  // a run without a fault
   VerbResult result_;
   std::unique_ptr<GuestView> guest_;
+  std::unique_ptr<GuestView> repaired_guest_;
   std::vector<Fault> faults_;
   bool injected_ = false;
 };
@@ -100,6 +103,14 @@ std::string VerbFaultTest::JudgeFiles(
   return "";
 }
 
+// Copies may lie elsewhere, with those of the failed run as leaks before them.
+bool VerbFaultTest::IsRepaired(MemoryFileSystem& files) const {
+  if (verb_.effect != Effect::kRepairs) return false;
+  const CheckResult check = Must(CheckImage(files, kChainImage, {}));
+  return check.corruptions + check.check_errors == 0 &&
+         GuestView(files, kChainImage).Changes(*repaired_guest_).empty();
+}
+
 std::string VerbFaultTest::Try(const Fault& fault) {
   const auto files = fresh_.Snapshot();
   FaultInjectionFileSystem faults(*files);
@@ -121,7 +132,9 @@ std::string VerbFaultTest::Try(const Fault& fault) {
   if (!again.ok()) {
     return absl::StrCat("fails without the fault: ", again.status().ToString());
   }
-  if (AllContents(*files) != after_) return "files differ the second time";
+  if (AllContents(*files) != after_ && !IsRepaired(*files)) {
+    return "files differ the second time";
+  }
   if (verb_.effect == Effect::kRepairs || again->text == result_.text)
     return "";
   return "another result the second time";

@@ -21,7 +21,7 @@ namespace {
 class WorkloadFaultTest : public testing::TestWithParam<ChainShape> {
  protected:
   // In the short form, one fault in so many.
-  static constexpr uint64_t kShare = 19;
+  static constexpr uint64_t kShare = 23;
 
   void TryFaults(const Workload& workload, uint64_t number,
                  const std::string& name) {
