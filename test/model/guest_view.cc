@@ -37,6 +37,11 @@ std::string GuestView::WhatIsLost(const GuestView& before) const {
   return "";
 }
 
+bool GuestView::IsWholeReadable() const {
+  return std::all_of(blocks_.begin(), blocks_.end(),
+                     [](const auto& block) { return block.has_value(); });
+}
+
 std::vector<Extent> GuestView::Changes(const GuestView& before) const {
   std::vector<Extent> changes;
   for (size_t i = 0; i < blocks_.size(); ++i) {

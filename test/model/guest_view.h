@@ -29,6 +29,8 @@ class GuestView {
   // same here; else which doesn't.
   std::string WhatIsLost(const GuestView& before) const;
 
+  bool IsWholeReadable() const;
+
   // Blocks that differ from `before`, or that only one of them can read.
   std::vector<Extent> Changes(const GuestView& before) const;
 
