@@ -65,6 +65,8 @@ class Checker {
   absl::Status BadEntry(absl::string_view name, uint64_t index, uint64_t at,
                         uint64_t value, uint64_t guest, uint64_t length);
   absl::Status BadL1Entry(const TableEntry& entry);
+  void AddChanged(uint64_t guest, uint64_t length);
+  void ListChanges();
   void AddTable(uint64_t host_offset);
 
   // Repairs, each durable on return.
@@ -96,6 +98,8 @@ class Checker {
   ClusterSet data_clusters_;
   uint64_t shared_clusters_ = 0;
   bool repair_failed_ = false;
+  std::vector<Extent> changed_;  // guest ranges whose entries were dropped
+  uint64_t unlisted_changes_ = 0;
   uint64_t last_data_ = 0;  // the data cluster an entry saw last
 };
 
@@ -124,15 +128,37 @@ absl::Status Checker::BadEntry(absl::string_view name, uint64_t index,
     return status;
   }
   ++result_.corruptions_fixed;
-  if (guest < header_.image_size && result_.changed.size() < kMaxProblems) {
-    const uint64_t end = std::min(header_.image_size, guest + length);
+  AddChanged(guest, length);
+  return absl::OkStatus();
+}
+
+void Checker::AddChanged(uint64_t guest, uint64_t length) {
+  if (guest >= header_.image_size) return;
+  length = std::min(length, header_.image_size - guest);
+  if (!changed_.empty() && changed_.back().end() == guest) {
+    changed_.back().length += length;
+  } else if (changed_.size() < kMaxProblems) {
+    changed_.push_back({guest, length});
+  } else {
+    ++unlisted_changes_;
+  }
+}
+
+void Checker::ListChanges() {
+  std::sort(
+      changed_.begin(), changed_.end(),
+      [](const Extent& a, const Extent& b) { return a.offset < b.offset; });
+  for (const Extent& range : changed_) {
     result_.changed.push_back(
-        absl::StrCat("guest bytes ", guest, " to ", end - 1,
+        absl::StrCat("guest bytes ", range.offset, " to ", range.end() - 1,
                      (header_.features & kFeatureBackingFile) != 0
                          ? " are the backing file's again"
                          : " read as zeroes now"));
   }
-  return absl::OkStatus();
+  if (unlisted_changes_ != 0) {
+    result_.changed.push_back(absl::StrCat(
+        "the same is true for ", unlisted_changes_, " more guest ranges"));
+  }
 }
 
 absl::Status Checker::ScanL1(std::vector<TableEntry>& tables) {
@@ -352,6 +378,7 @@ absl::Status Checker::Run() {
                                      " clusters that no entry refers to"));
   }
   if (repair_ == Repair::kNone) return absl::OkStatus();
+  ListChanges();
   if (result_.corruptions_fixed != 0) RETURN_IF_ERROR(file_.Sync());
   // Leaks beside damage may be what the damaged entry once named.
   if (result_.corruptions != 0 || result_.check_errors != 0) {
