@@ -53,7 +53,8 @@ DiskChange::DiskChange(const FileOperation& operation,
   const uint64_t size = Must(file->Stat()).size;
   extends_ = size > old_size;
   is_barrier_ = size < old_size;
-  end_ = kind == Kind::kTruncate || extends_ ? size : 0;
+  // A write extends a file whose earlier extension was lost.
+  if (kind != Kind::kZero) end_ = operation.offset + operation.length;
   if (kind == Kind::kWrite || kind == Kind::kZero) {
     const uint64_t end = operation.offset + operation.length;
     offset_ = RoundDown(operation.offset, kDiskSector);

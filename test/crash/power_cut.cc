@@ -135,7 +135,7 @@ void PowerCuts::VisitFiles() {
     for (size_t i = 0; i < pending_.size(); ++i) {
       if (pending_[i].path() != path) continue;
       alone[i] = {};
-      if (pending_[i].extends()) sizeless[i].size = false;
+      if (!pending_[i].is_barrier()) sizeless[i].size = false;
     }
     Visit(alone, [&] { return absl::StrCat("nothing but ", path); });
     Visit(sizeless, [&] { return absl::StrCat("all but sizes of ", path); });

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "base/byte_order.h"
+#include "base/checked_math.h"
 #include "model/image_testing.h"
 
 namespace flatcow {
@@ -36,6 +37,8 @@ const char* NameOf(QedDamage damage) {
                                                "overlapping table",
                                                "shared in a table",
                                                "shared across tables",
+                                               "L1 past the disk",
+                                               "L2 past the disk",
                                                "cut cluster",
                                                "leak inside",
                                                "leak at the end",
@@ -145,6 +148,15 @@ void DamagedQed::Damage(QedDamage damage) {
       if (from != 0 && to != 0) SetWord(to, Word(from));
       return;
     }
+    case QedDamage::kL1PastTheDisk:
+      return SetWord(L1Entry(tables_ + Below(3)), Word(AnyL1Entry()));
+    case QedDamage::kL2PastTheDisk: {
+      const uint64_t from = AnyL2Entry(0);
+      const uint64_t last = AnyL2Entry(tables_ - 1);
+      if (from == 0 || last == 0) return;
+      return SetWord(RoundDown(last, kCluster) + (50 + Below(9)) * kWord,
+                     Word(from));
+    }
     case QedDamage::kCutCluster:
       bytes_.resize(bytes_.size() - 1 - Below(kCluster - 1));
       return;
@@ -167,9 +179,7 @@ QedWords::QedWords(const std::string& bytes) {
                           qed::kHeaderBytes),
       bytes.size()));
   const uint64_t count = header.table_entries();
-  const uint64_t tables =
-      (header.image_size + count * kCluster - 1) / (count * kCluster);
-  for (uint64_t i = 0; i < tables; ++i) {
+  for (uint64_t i = 0; i < count; ++i) {
     const uint64_t table = WordAt(bytes, header.l1_table_offset + i * kWord);
     l1.push_back(table);
     l2.emplace_back();

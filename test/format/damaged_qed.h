@@ -28,7 +28,9 @@ enum class QedDamage {
   kOverlappingTable,    // a table that begins inside another
   kSharedInTable,       // a cluster named twice by one table
   kSharedAcrossTables,  // by two tables
-  kCutCluster,          // the file ends inside a cluster that is used
+  kL1PastTheDisk,       // entries that no guest byte reaches
+  kL2PastTheDisk,
+  kCutCluster,  // the file ends inside a cluster that is used
   kLastBadDamage = kCutCluster,
   // From here on no entry is bad.
   kLeakInside,

@@ -207,6 +207,7 @@ void RepairZooTest::ClustersAreNobodyElses() {
     const uint64_t at =
         i * reach +
         static_cast<uint64_t>(data - words.l2[i].begin()) * kCluster;
+    if (at >= words.header.image_size) continue;
     const GuestView before(files_, kPath, kCluster);
     WriteDisk(*Must(OpenImage(files_, kPath, Writable())), at + 1, "mine");
     EXPECT_EQ(GuestView(files_, kPath, kCluster).Changes(before),
@@ -247,8 +248,22 @@ TEST_F(RepairZooTest, EachDamageAlone) {
   }
 }
 
+// Also where it is the only leak.
+TEST_F(RepairZooTest, APartOfAClusterAtTheEndIsCutOff) {
+  DamagedQed image(SeedFor(0));
+  for (const uint64_t length : {1u, 100u, 4000u, 4095u}) {
+    SCOPED_TRACE(length);
+    const std::string bytes = image.bytes() + std::string(length, 'x');
+    for (const Repair repair : {Repair::kLeaks, Repair::kAll}) {
+      files_.SetContents(kPath, bytes);
+      Check(repair);
+      EXPECT_TRUE(Bytes() == image.bytes());
+    }
+  }
+}
+
 TEST_F(RepairZooTest, AnyDamagesTogether) {
-  for (uint64_t n = 0; n < RoundsFor(120); ++n) {
+  for (uint64_t n = 0; n < RoundsFor(150); ++n) {
     DamagedQed image(SeedFor(n));
     std::mt19937_64 random(SeedFor(n));
     for (uint64_t count = 2 + random() % 5; count > 0; --count) {

@@ -39,6 +39,7 @@ class Checker {
       : file_(file),
         header_(header),
         geometry_(header),
+        file_size_(file_size),
         file_end_(RoundDown(file_size, header.cluster_size)),
         end_(file_end_),
         repair_(repair),
@@ -89,6 +90,7 @@ class Checker {
   File& file_;
   const Header header_;
   const Geometry geometry_;
+  const uint64_t file_size_;
   const uint64_t file_end_;  // in whole clusters
   uint64_t end_;             // the same after repairs
   const Repair repair_;
@@ -328,7 +330,8 @@ absl::Status Checker::CutTail() {
   const uint64_t used =
       std::max(table_clusters_.end(), data_clusters_.end()) * cluster_size;
   const uint64_t keep = std::max(used, geometry_.l1_extent().end());
-  if (keep >= end_) return absl::OkStatus();
+  // A part of a cluster at the end goes too; QEMU may take it for a whole one.
+  if (keep >= std::max(end_, file_size_)) return absl::OkStatus();
   RETURN_IF_ERROR(file_.Truncate(keep));
   RETURN_IF_ERROR(file_.Sync());
   result_.leaks_fixed += (end_ - keep) / cluster_size;
