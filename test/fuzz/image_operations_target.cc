@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "flatcow/image_ops.h"
+#include "format/addcow/header.h"
+#include "format/qed/header.h"
 #include "fuzz/file_damage.h"
 #include "fuzz/fuzz_input.h"
 #include "fuzz/fuzz_target.h"
@@ -43,6 +45,25 @@ std::set<std::string> OwnFiles(FileSystem& files) {
   return own;
 }
 
+// What no use of an image may change: guest data must never get there. Empty
+// for raw files.
+std::string LastingHeader(FileSystem& files) {
+  const auto file = Must(files.Open(kChainImage, Access::kReadOnly));
+  std::string head(4096, '\0');
+  const size_t length = Must(file->Read(
+      0, absl::MakeSpan(reinterpret_cast<uint8_t*>(head.data()), head.size())));
+  head.resize(length);
+  if (head.starts_with("ACOW")) return head.substr(0, addcow::kHeaderBytes);
+  if (head.compare(0, 4, "QED\0", 4) != 0) return "";
+  for (const uint64_t field :
+       {qed::kFeaturesOffset, qed::kAutoclearOffset, qed::kImageSizeOffset}) {
+    for (size_t i = 0; i < sizeof(uint64_t); ++i) {
+      if (field + i < length) head[field + i] = '\0';
+    }
+  }
+  return head;
+}
+
 }  // namespace
 
 void FuzzImageOperations(const uint8_t* data, size_t size) {
@@ -59,9 +80,13 @@ void FuzzImageOperations(const uint8_t* data, size_t size) {
   }
   GuardedFileSystem guarded(*files, kDiskSpace);
   guarded.Permit(OwnFiles(*files));
-  ImageSession session(guarded, kChainImage);
-  if (!damaged) session.ExpectNoFailure(chain.content);
-  session.Run(input);
+  const std::string header = LastingHeader(*files);
+  {
+    ImageSession session(guarded, kChainImage);
+    if (!damaged) session.ExpectNoFailure(chain.content);
+    session.Run(input);
+  }
+  if (LastingHeader(*files) != header) FuzzFinding("the header has changed");
 }
 
 }  // namespace flatcow
