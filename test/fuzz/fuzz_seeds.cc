@@ -65,6 +65,11 @@ void AddOperations(Seeds& seeds) {
                      chain + std::string(1, static_cast<char>(5 + i % 4)) +
                          RandomBytes(100 + i, 200)});
   }
+  // An L2 entry that names a place in the header, and a write to its cluster.
+  using std::string_literals::operator""s;
+  seeds.push_back({"image_operations", "seed-entry-in-header",
+                   "\x00\x04\x00\x04\x01\x00\x01\x00\x01\xc8"
+                   "\x02\x02\x01\x01\x32"s});
 }
 
 void AddCommandLines(Seeds& seeds) {
