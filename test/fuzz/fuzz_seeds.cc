@@ -58,6 +58,9 @@ void AddTables(Seeds& seeds) {
 void AddOperations(Seeds& seeds) {
   for (size_t i = 0; i < PreparedChains().size(); ++i) {
     const std::string chain(1, static_cast<char>(i));
+    // Opened for writing, and 32 KiB more.
+    seeds.push_back({"image_operations", absl::StrCat("seed-grow", i),
+                     chain + std::string("\0\x02\x3a\0\x10", 5)});
     // No damage, and two or more strokes of it.
     seeds.push_back({"image_operations", absl::StrCat("seed-sound", i),
                      chain + std::string(1, '\0') + RandomBytes(i, 160)});

@@ -52,7 +52,9 @@ const std::vector<PreparedChain>& PreparedChains() {
         {"qed"}, {"add-cow"}, {"qed", "add-cow"}, {"add-cow", "qed"}};
     auto* const result = new std::vector<PreparedChain>;
     for (const auto& layers : formats) {
-      for (const uint64_t base_clusters : {uint64_t{0}, uint64_t{9}}) {
+      // None, shorter and longer than the disk.
+      for (const uint64_t base_clusters :
+           {uint64_t{0}, uint64_t{9}, uint64_t{20}}) {
         result->push_back(Prepare({.formats = layers,
                                    .cluster_size = kCluster,
                                    .base_clusters = base_clusters,
