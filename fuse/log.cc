@@ -4,10 +4,8 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#include <cstddef>
-
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "flatcow/printable.h"
 
 namespace flatcow::daemon {
 namespace {
@@ -16,42 +14,6 @@ constexpr std::chrono::seconds kQuietTime{60};
 // Keys come from images and directories that others fill, so their number
 // needs a bound.
 constexpr size_t kMaxKeys = 4096;
-
-// The length of the UTF-8 character that `text` begins with if a terminal can
-// have it: no control character, of which U+0080 to U+009F are some too. Else
-// 0.
-size_t HarmlessCharacter(absl::string_view text) {
-  const auto byte = [text](size_t i) {
-    return static_cast<unsigned char>(text[i]);
-  };
-  if (byte(0) < 0x80) return byte(0) >= 0x20 && byte(0) != 0x7f ? 1 : 0;
-  const size_t length = byte(0) >= 0xf0 ? 4 : byte(0) >= 0xe0 ? 3 : 2;
-  if (byte(0) < 0xc2 || byte(0) > 0xf4 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  // Nor a control character in a longer form than it needs.
-  const bool control = byte(0) == 0xc2 && byte(1) < 0xa0;
-  const bool too_long = (byte(0) == 0xe0 && byte(1) < 0xa0) ||
-                        (byte(0) == 0xf0 && byte(1) < 0x90);
-  return control || too_long ? 0 : length;
-}
-
-std::string OneLine(absl::string_view text) {
-  std::string line;
-  line.reserve(text.size());
-  while (!text.empty()) {
-    const size_t length = HarmlessCharacter(text);
-    if (length == 0) {
-      absl::StrAppendFormat(&line, "\\x%02x",
-                            static_cast<unsigned char>(text.front()));
-    } else {
-      line.append(text.data(), length);
-    }
-    text.remove_prefix(length == 0 ? 1 : length);
-  }
-  return line;
-}
 
 int SyslogPriority(Severity severity) {
   switch (severity) {
@@ -73,7 +35,7 @@ void Log::UseSyslog() {
 }
 
 void Log::Write(Severity severity, absl::string_view line) {
-  const std::string clean = OneLine(line);
+  const std::string clean = Printable(line);
   if (syslog_.load()) {
     syslog(SyslogPriority(severity), "%s", clean.c_str());
     return;
