@@ -32,7 +32,7 @@ class BlockDevice {
 
   // Return values: bytes written, less than data.size() only when the disk
   // ends there. At or past the end: ENOSPC. Read-only: EROFS. After a failed
-  // flush: EIO.
+  // sync: EIO.
   virtual absl::StatusOr<size_t> Write(uint64_t guest_offset,
                                        absl::Span<const uint8_t> data) = 0;
 
@@ -49,7 +49,9 @@ class BlockDevice {
   virtual absl::Status Allocate(Extent extent) = 0;
 
   // Returns when every write that completed before the call is durable, the
-  // metadata that reaches it included.
+  // metadata that reaches it included. After a failure to write (ENOSPC, ...)
+  // it may be tried again; after a failed sync it is EIO until the image has
+  // been opened again, and so are writes.
   virtual absl::Status Flush() = 0;
 
   // Where the bytes of the extent are: segments that cover it exactly. Host

@@ -72,6 +72,8 @@ class File {
                              absl::Span<const iovec> pieces) = 0;
 
   // Returns when all writes that completed before are durable (fdatasync).
+  // After a failure what was written since the last success may be lost, and
+  // calling it again proves nothing.
   virtual absl::Status Sync() = 0;
 
   // Sets the length; new bytes read as zero.

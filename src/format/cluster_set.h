@@ -27,6 +27,12 @@ class ClusterSet {
     return true;
   }
 
+  bool Contains(uint64_t cluster) const {
+    const auto block = blocks_.find(cluster / kBlockClusters);
+    return block != blocks_.end() &&
+           block->second->test(cluster % kBlockClusters);
+  }
+
   uint64_t count() const { return count_; }
   uint64_t end() const { return end_; }  // the last cluster's successor
 

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "flatcow/extent.h"
 #include "flatcow/file.h"
+#include "io/syncer.h"
 
 namespace flatcow {
 
@@ -75,7 +76,8 @@ class Layer {
   // Takes back a reservation that was not published; its space is used again.
   virtual void Release(const Reservation& reservation) = 0;
 
-  // Makes the mapping visible to Map() now, and durable in the next round.
+  // Makes the mapping visible to Map() now, and durable in the next round. A
+  // failure may have done so with a part; the rest is taken back.
   virtual absl::Status Publish(const Reservation& reservation) = 0;
 
   // False when zeroed clusters must be reserved, zeroed and published.
@@ -90,10 +92,15 @@ class Layer {
   // A flush round, one at a time. BeginRound() copies the dirty metadata;
   // what is published from then on waits for the next round. WriteRound()
   // writes the copies in dependency order and syncs them: nothing at all when
-  // there are none. After a failed WriteRound() no other round may begin.
+  // there are none. AbandonRound() after a failure, also of what comes between
+  // the two: what was copied is dirty again. Freeze() after a failed sync: all
+  // that no round made durable is forgotten, Map() tells what the files hold,
+  // and Publish() and MarkZero() fail with EIO; no other round may begin.
   virtual bool HasDirtyMetadata() const = 0;
-  virtual absl::Status BeginRound() = 0;
-  virtual absl::Status WriteRound() = 0;
+  virtual void BeginRound() = 0;
+  virtual absl::Status WriteRound(Syncer& syncer) = 0;
+  virtual void AbandonRound() = 0;
+  virtual void Freeze() = 0;
 
   // True when so much metadata is dirty in the cache that a round is due.
   virtual bool WantsRound() const = 0;
@@ -102,11 +109,11 @@ class Layer {
   // CheckGrow: can the format hold the size (EINVAL, EFBIG)?
   // PrepareGrow: drops stale entries past the old end and gives zero state to
   // the new clusters that lie below `backing_size`; durable after a round.
-  // FinishGrow: changes the size, durably.
+  // FinishGrow: changes the size, durably; a failed write leaves the old one.
   virtual absl::Status CheckGrow(uint64_t new_size) const = 0;
   virtual absl::Status PrepareGrow(uint64_t new_size,
                                    uint64_t backing_size) = 0;
-  virtual absl::Status FinishGrow(uint64_t new_size) = 0;
+  virtual absl::Status FinishGrow(uint64_t new_size, Syncer& syncer) = 0;
 };
 
 }  // namespace flatcow

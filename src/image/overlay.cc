@@ -29,7 +29,7 @@ absl::Status Overlay::CheckWritable() const {
   if (!writable_.load()) {
     return ErrnoError(EROFS, absl::StrCat(info_.path, ": opened read-only"));
   }
-  return failed_.load() ? FailureStatus() : absl::OkStatus();
+  return syncer_.failed() ? FailureStatus() : absl::OkStatus();
 }
 
 absl::Status Overlay::CheckInside(Extent extent,
@@ -166,39 +166,41 @@ absl::Status Overlay::MakeWritable() {
 
 bool Overlay::NeedsFlush() const {
   return writable_.load() &&
-         (failed_.load() || chain_.top().HasDirtyMetadata());
+         (syncer_.failed() || chain_.top().HasDirtyMetadata());
 }
 
 absl::Status Overlay::FailureStatus() const {
-  MutexLock lock(failure_mutex_);
   return MakeError(
-      EIO, absl::StrCat(info_.path, ": not writable since a flush failed (",
-                        failure_, "); close the image and open it again"));
+      EIO,
+      absl::StrCat(info_.path, ": not writable since a sync failed (",
+                   syncer_.failure(), "); close the image and open it again"));
+}
+
+absl::Status Overlay::WriteRound() {
+  Layer& layer = chain_.top();
+  if (data_written_.exchange(false)) {
+    RETURN_IF_ERROR(syncer_.Sync(layer.data_file()));
+  }
+  return layer.WriteRound(syncer_);
 }
 
 absl::Status Overlay::OneRound() {
-  Layer& layer = chain_.top();
-  RETURN_IF_ERROR(layer.BeginRound());
-  if (data_written_.exchange(false)) {
-    if (absl::Status status = layer.data_file().Sync(); !status.ok()) {
-      data_written_.store(true);
-      return status;
-    }
+  if (syncer_.failed()) return FailureStatus();
+  chain_.top().BeginRound();
+  absl::Status status = WriteRound();
+  if (status.ok()) return status;
+  if (!syncer_.failed()) {
+    chain_.top().AbandonRound();
+    return status;
   }
-  return layer.WriteRound();
+  // New mappings may name data that was lost with the sync.
+  chain_.top().Freeze();
+  return FailureStatus();
 }
 
 absl::Status Overlay::RunRounds() {
-  if (failed_.load()) return FailureStatus();
-  rounds_.Join([this] {
-    if (failed_.load()) return;
-    const absl::Status status = OneRound();
-    if (status.ok()) return;
-    MutexLock lock(failure_mutex_);
-    failure_ = std::string(status.message());
-    failed_.store(true);
-  });
-  return failed_.load() ? FailureStatus() : absl::OkStatus();
+  if (syncer_.failed()) return FailureStatus();
+  return rounds_.Join([this] { return OneRound(); });
 }
 
 absl::Status Overlay::Flush() {
@@ -233,7 +235,7 @@ absl::Status Overlay::Grow(uint64_t new_size) {
   RETURN_IF_ERROR(ZeroPastOldEnd());
   RETURN_IF_ERROR(layer.PrepareGrow(new_size, chain_.backing_size()));
   RETURN_IF_ERROR(RunRounds());
-  RETURN_IF_ERROR(layer.FinishGrow(new_size));
+  RETURN_IF_ERROR(layer.FinishGrow(new_size, syncer_));
   size_.store(new_size);
   return absl::OkStatus();
 }

@@ -13,10 +13,11 @@
 //
 // A flush round: copy the dirty metadata; sync the data file if anything was
 // written to it; write the copies in dependency order; sync. A crash in between
-// can leak space, never make metadata name data that isn't there. After a
-// failed round the image answers EIO to writes and flushes until it is opened
-// again: Linux marks the pages of a failed fsync clean, so a second try proves
-// nothing.
+// can leak space, never make metadata name data that isn't there. A round that
+// fails to write is tried again by the next one. After a failed sync the image
+// shows what its files hold, and answers EIO to writes and flushes until it is
+// opened again: Linux marks the pages of a failed fsync clean, so a second try
+// proves nothing.
 //
 // Locks: IoGate, then RangeLock, then what layers take. No data is written
 // under a layer's mutex, and nothing waits for a round while it holds a range.
@@ -105,6 +106,7 @@ class Overlay final : public Image {
 
   absl::Status RunRounds();
   absl::Status OneRound();
+  absl::Status WriteRound();
   absl::Status FailureStatus() const;
   // A round when the cache is half full of dirty pages.
   absl::Status FlushIfCacheIsFull();
@@ -126,9 +128,7 @@ class Overlay final : public Image {
   // Set at first, too: what a daemon that died wrote may not be on disk yet.
   std::atomic<bool> data_written_{true};
 
-  std::atomic<bool> failed_{false};
-  mutable Mutex failure_mutex_;
-  std::string failure_ ABSL_GUARDED_BY(failure_mutex_);
+  Syncer syncer_;
 };
 
 }  // namespace flatcow

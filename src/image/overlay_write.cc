@@ -108,7 +108,6 @@ absl::StatusOr<uint64_t> Overlay::AllocateClusters(Extent extent,
     return status;
   }
   NoteDataWritten();
-  // What fails here may be published in part, so its space is not used again.
   RETURN_IF_ERROR(layer.Publish(reservation));
   return done;
 }

@@ -6,12 +6,15 @@
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cstring>
 #include <new>
 
+#include "absl/strings/str_cat.h"
 #include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "flatcow/image.h"
+#include "flatcow/status.h"
 
 namespace flatcow {
 
@@ -260,6 +263,10 @@ absl::Status MetadataPages::ModifyPage(
   while (true) {
     {
       MutexLock lock(set.mutex);
+      // Under the lock, so that Freeze() drops what comes before it.
+      if (frozen_.load(std::memory_order_relaxed)) {
+        return ErrnoError(EIO, absl::StrCat(file_.path(), ": metadata"));
+      }
       auto found = cache_->Find(set, owner_, page);
       if (!found && have_content &&
           set.generation.load(std::memory_order_relaxed) == generation) {
@@ -393,6 +400,30 @@ void MetadataPages::FinishCopies() {
     }
   }
   copies_.clear();
+}
+
+void MetadataPages::ReturnCopies() {
+  for (const uint64_t page : copies_) {
+    MetadataCache::Set& set = cache_->SetOf(owner_, page);
+    MutexLock lock(set.mutex);
+    const auto found = cache_->Find(set, owner_, page);
+    found.state->writing = false;
+    if (found.state->dirty) continue;
+    found.state->dirty = true;
+    MutexLock list_lock(mutex_);
+    dirty_.push_back(page);
+    dirty_count_.store(dirty_.size(), std::memory_order_release);
+  }
+  copies_.clear();
+}
+
+void MetadataPages::Freeze() {
+  frozen_.store(true, std::memory_order_relaxed);
+  cache_->Drop(owner_);
+  copies_.clear();
+  MutexLock lock(mutex_);
+  dirty_.clear();
+  dirty_count_.store(0, std::memory_order_release);
 }
 
 }  // namespace flatcow

@@ -19,6 +19,8 @@
 //   clean -> dirty    Modify()
 //   dirty -> writing  CopyDirty(); a Modify() from now on makes it dirty again
 //   writing -> clean  FinishCopies()
+//   writing -> dirty  ReturnCopies()
+//   any -> gone       Freeze()
 //
 // Locks: a set's mutex before MetadataPages::mutex_.
 #ifndef FLATCOW_IO_METADATA_CACHE_H_
@@ -152,6 +154,12 @@ class MetadataPages {
                               absl::Span<uint64_t> words) const;
   absl::StatusOr<uint64_t> ReadWord(uint64_t word) const;
 
+  // Words from `word` to where its page ends; Modify() changes those all or
+  // not at all.
+  static uint64_t WordsToPageEnd(uint64_t word) {
+    return MetadataCache::kPageWords - word % MetadataCache::kPageWords;
+  }
+
   // Replaces each of `count` words by change(word, old). A failure leaves the
   // words from some page on as they were.
   absl::Status Modify(
@@ -172,12 +180,18 @@ class MetadataPages {
 
   // The round. CopyDirty takes what is dirty now. WriteCopies writes those
   // copies that lie inside (outside) of `bytes`, an extent from base_offset, in
-  // ascending order. FinishCopies: the copies are durable.
+  // ascending order. FinishCopies: the copies are durable. ReturnCopies: they
+  // are not; all of them are dirty again.
   void CopyDirty();
   bool HasCopies() const { return !copies_.empty(); }
   bool HasCopiesIn(Extent bytes) const;
   absl::Status WriteCopies(Extent bytes, bool inside);
   void FinishCopies();
+  void ReturnCopies();
+
+  // Forgets every page, dirty ones too, so that reads tell what the file holds;
+  // Modify() fails with EIO from now on.
+  void Freeze();
 
  private:
   using Words = MetadataCache::Words;
@@ -195,6 +209,7 @@ class MetadataPages {
   uint64_t length_;
   const uint32_t owner_;
 
+  std::atomic<bool> frozen_{false};
   Mutex mutex_;
   std::vector<uint64_t> dirty_ ABSL_GUARDED_BY(mutex_);
   std::atomic<size_t> dirty_count_{0};  // size of dirty_

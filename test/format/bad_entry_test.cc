@@ -127,10 +127,39 @@ TEST_F(BadTableTest, ACutLastClusterStaysInvalid) {
   uint8_t byte = 0;
   EXPECT_TRUE(
       Fails(image->Read(RawQed::kCluster, {&byte, 1}), EIO, "L2 entry 1"));
-  // Allocation makes the file longer, but brings nothing back.
-  WriteDisk(*image, 10 * RawQed::kCluster, "new");
+  // Its table takes no new entries, so that it can't be mistaken for one.
+  EXPECT_TRUE(Fails(image->Write(10 * RawQed::kCluster, {&byte, 1}), EIO,
+                    "check -r all"));
+  // Allocation elsewhere makes the file longer, but brings nothing back.
+  WriteDisk(*image, RawQed::kTableReach, "new");
   EXPECT_TRUE(
       Fails(image->Read(RawQed::kCluster, {&byte, 1}), EIO, "L2 entry 1"));
+}
+
+// The file grows over a place that a table has named all along, whichever of
+// the two comes first.
+TEST_F(BadTableTest, APlacePastTheEndStaysInvalidWhenTheFileGrowsOverIt) {
+  for (const bool read_first : {false, true}) {
+    std::string bytes = RawQed().Bytes("base");
+    Overwrite(bytes, RawQed::kL2 + 3 * 8,
+              Little64(RawQed::kEnd + 2 * RawQed::kCluster));
+    files_.SetContents("/a", bytes);
+    const auto image = Must(Open("/a", Access::kReadWrite));
+    uint8_t byte = 0;
+    const uint64_t bad = 3 * RawQed::kCluster;
+    if (read_first) {
+      EXPECT_TRUE(Fails(image->Read(bad, {&byte, 1}), EIO, "L2 entry 3"));
+    }
+    WriteDisk(*image, RawQed::kTableReach,
+              PatternText(1, 8 * RawQed::kCluster));
+    EXPECT_TRUE(Fails(image->Read(bad, {&byte, 1}), EIO, "L2 entry 3"));
+    EXPECT_TRUE(Fails(image->Write(bad, {&byte, 1}), EIO, "L2 entry 3"));
+    // What the table holds besides can be used.
+    EXPECT_EQ(ReadDisk(*image, {4095, 2}), "AB");
+    WriteDisk(*image, 4095, "CD");
+    EXPECT_EQ(ReadDisk(*image, {4095, 2}), "CD");
+    EXPECT_EQ(ReadDisk(*image, {RawQed::kTableReach, 64}), PatternText(1, 64));
+  }
 }
 
 }  // namespace

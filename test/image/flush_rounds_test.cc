@@ -4,9 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cerrno>
 #include <future>
 #include <thread>
 #include <vector>
+
+#include "flatcow/status.h"
+#include "model/image_testing.h"
 
 namespace flatcow {
 namespace {
@@ -15,7 +19,10 @@ TEST(FlushRoundsTest, EachLoneCallRunsItsOwnRound) {
   FlushRounds rounds;
   int count = 0;
   for (int i = 1; i <= 3; ++i) {
-    rounds.Join([&] { ++count; });
+    Must(rounds.Join([&] {
+      ++count;
+      return absl::OkStatus();
+    }));
     EXPECT_EQ(count, i);
   }
 }
@@ -26,21 +33,57 @@ TEST(FlushRoundsTest, ALateCallWaitsForARoundOfItsOwn) {
   std::promise<void> go_on;
   std::atomic<int> begun{0};
   std::thread first([&] {
-    rounds.Join([&] {
+    Must(rounds.Join([&] {
       ++begun;
       running.set_value();
       go_on.get_future().wait();
-    });
+      return absl::OkStatus();
+    }));
   });
   running.get_future().wait();
   std::thread late([&] {
-    rounds.Join([&] { ++begun; });
+    Must(rounds.Join([&] {
+      ++begun;
+      return absl::OkStatus();
+    }));
     EXPECT_EQ(begun, 2);
   });
   EXPECT_EQ(begun, 1);
   go_on.set_value();
   first.join();
   late.join();
+}
+
+TEST(FlushRoundsTest, AFailureIsForAllWhoWaitedForThatRound) {
+  FlushRounds rounds;
+  std::promise<void> running;
+  std::promise<void> go_on;
+  std::thread first([&] {
+    Must(rounds.Join([&] {
+      running.set_value();
+      go_on.get_future().wait();
+      return absl::OkStatus();
+    }));
+  });
+  running.get_future().wait();
+  std::vector<std::thread> late;
+  std::atomic<int> rounds_run{0};
+  std::atomic<int> failed{0};
+  for (int i = 0; i < 4; ++i) {
+    late.emplace_back([&] {
+      const absl::Status status = rounds.Join([&] {
+        ++rounds_run;
+        return MakeError(ENOSPC, "full");
+      });
+      if (ErrnoOf(status) == ENOSPC) ++failed;
+    });
+  }
+  go_on.set_value();
+  first.join();
+  for (std::thread& thread : late) thread.join();
+  EXPECT_GE(rounds_run, 1);
+  EXPECT_EQ(failed, 4);
+  Must(rounds.Join([] { return absl::OkStatus(); }));
 }
 
 // Whatever the timing: one round at a time, and each call sees one that began
@@ -56,13 +99,14 @@ TEST(FlushRoundsTest, EveryCallSeesALaterRound) {
     threads.emplace_back([&] {
       for (int i = 0; i < 500; ++i) {
         const int before = begun;
-        rounds.Join([&] {
+        const absl::Status status = rounds.Join([&] {
           if (++inside != 1) ++wrong;
           ++begun;
           --inside;
           ++ended;
+          return absl::OkStatus();
         });
-        if (ended <= before) ++wrong;
+        if (!status.ok() || ended <= before) ++wrong;
       }
     });
   }

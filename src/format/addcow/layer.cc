@@ -118,15 +118,10 @@ absl::Status AddCowLayer::Publish(const Reservation& reservation) {
   return SetBits({reservation.guest_offset, reservation.length});
 }
 
-absl::Status AddCowLayer::BeginRound() {
-  pages_.CopyDirty();
-  return absl::OkStatus();
-}
-
-absl::Status AddCowLayer::WriteRound() {
+absl::Status AddCowLayer::WriteRound(Syncer& syncer) {
   if (!pages_.HasCopies() && file_synced_) return absl::OkStatus();
   RETURN_IF_ERROR(pages_.WriteCopies({0, 0}, /*inside=*/false));
-  RETURN_IF_ERROR(file_.Sync());
+  RETURN_IF_ERROR(syncer.Sync(file_));
   file_synced_ = true;
   pages_.FinishCopies();
   return absl::OkStatus();
@@ -162,9 +157,9 @@ absl::Status AddCowLayer::PrepareGrow(uint64_t new_size,
                        });
 }
 
-absl::Status AddCowLayer::FinishGrow(uint64_t new_size) {
+absl::Status AddCowLayer::FinishGrow(uint64_t new_size, Syncer& syncer) {
   RETURN_IF_ERROR(image_file_.Truncate(new_size));
-  RETURN_IF_ERROR(image_file_.Sync());
+  RETURN_IF_ERROR(syncer.Sync(image_file_));
   size_.store(new_size);
   return absl::OkStatus();
 }

@@ -39,13 +39,15 @@ class AddCowLayer final : public Layer {
   absl::Status Publish(const Reservation& reservation) override;
 
   bool HasDirtyMetadata() const override { return pages_.HasDirty(); }
-  absl::Status BeginRound() override;
-  absl::Status WriteRound() override;
+  void BeginRound() override { pages_.CopyDirty(); }
+  absl::Status WriteRound(Syncer& syncer) override;
+  void AbandonRound() override { pages_.ReturnCopies(); }
+  void Freeze() override { pages_.Freeze(); }
   bool WantsRound() const override { return pages_.HalfDirty(); }
 
   absl::Status CheckGrow(uint64_t new_size) const override;
   absl::Status PrepareGrow(uint64_t new_size, uint64_t backing_size) override;
-  absl::Status FinishGrow(uint64_t new_size) override;
+  absl::Status FinishGrow(uint64_t new_size, Syncer& syncer) override;
 
  private:
   AddCowLayer(File& file, File& image_file, const Header& header,

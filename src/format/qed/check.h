@@ -14,9 +14,13 @@ namespace flatcow::qed {
 // refers to.
 //
 // Repair::kAll sets bad entries to 0, which makes the backing file's data
-// visible there: each guest range goes to result.changed. With nothing bad
-// left, Repair::kLeaks and kAll cut leaks off the end of the file, and
-// NEED_CHECK is cleared. Leaks between clusters in use stay.
+// visible there: each guest range goes to result.changed. A table or cluster
+// that two entries name is copied for the second, so that a write through one
+// can't change what the other shows. With nothing bad left, Repair::kLeaks and
+// kAll cut leaks off the end of the file, and NEED_CHECK is cleared. Leaks
+// between clusters in use stay.
+//
+// A repair that was interrupted leaves leaks at worst, and can be run again.
 //
 // Errors: those of repairing; what can't be read is counted instead.
 absl::Status Check(File& file, const Header& header, Repair repair,

@@ -87,7 +87,7 @@ absl::StatusOr<std::unique_ptr<Layer>> OpenLayer(File& file, File*,
     // Leaks may have been cut off.
     ASSIGN_OR_RETURN(open, ReadRawHeader(file));
   }
-  return QedLayer::Open(file, open.header, open.file_size, options.cache);
+  return QedLayer::Open(file, open.header, open.file_size, options);
 }
 
 absl::Status CheckFile(File& file, File*, Repair repair, CheckResult& result) {

@@ -13,6 +13,8 @@
 #include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
+#include "format/qed/table_overlap.h"
+#include "format/table_scan.h"
 
 namespace flatcow::qed {
 namespace {
@@ -23,30 +25,29 @@ constexpr size_t kEntriesAtOnce = 64;
 }  // namespace
 
 QedLayer::QedLayer(File& file, const Header& header, uint64_t file_size,
-                   std::shared_ptr<MetadataCache> cache)
+                   const LayerOptions& options)
     : file_(file),
       header_(header),
       geometry_(header),
+      writable_(options.writable),
       size_(header.image_size),
-      file_end_(RoundDown(file_size, header.cluster_size)),
-      cut_cluster_(IsAligned(file_size, header.cluster_size)
-                       ? kNoCluster
-                       : file_end_.load()),
-      pages_(std::move(cache), file, 0, std::numeric_limits<int64_t>::max()),
+      initial_end_(RoundDown(file_size, header.cluster_size)),
+      file_end_(initial_end_),
+      pages_(options.cache, file, 0, std::numeric_limits<int64_t>::max()),
       allocation_end_(RoundUp(file_size, header.cluster_size)) {}
 
 absl::StatusOr<std::unique_ptr<Layer>> QedLayer::Open(
     File& file, const Header& header, uint64_t file_size,
-    std::shared_ptr<MetadataCache> cache) {
+    const LayerOptions& options) {
   std::unique_ptr<QedLayer> layer(
-      new QedLayer(file, header, file_size, std::move(cache)));
+      new QedLayer(file, header, file_size, options));
   RETURN_IF_ERROR(layer->LoadTables(header.image_size));
   return layer;
 }
 
 absl::Status QedLayer::LoadTables(uint64_t size) {
   const uint64_t reachable = geometry_.ReachableTables(size);
-  std::vector<std::pair<uint64_t, uint64_t>> tables;  // offset, L1 index
+  std::vector<TableEntry> tables;
   std::array<uint64_t, kEntriesAtOnce> entries;
   for (uint64_t index = 0; index < reachable;) {
     const size_t wanted = static_cast<size_t>(
@@ -57,24 +58,22 @@ absl::Status QedLayer::LoadTables(uint64_t size) {
     for (size_t i = 0; i < count; ++i) {
       if (entries[i] == 0 || bad_tables_.contains(index + i)) continue;
       if (geometry_.IsPlace(entries[i], geometry_.table_bytes(), file_end_)) {
-        tables.emplace_back(entries[i], index + i);
+        tables.push_back({index + i, entries[i]});
       } else {
         bad_tables_.insert(index + i);
       }
     }
     index += count;
   }
-  std::sort(tables.begin(), tables.end());
-  std::vector<uint64_t> offsets;
-  for (const auto& [offset, index] : tables) {
-    if (!offsets.empty() && offset - offsets.back() < geometry_.table_bytes()) {
-      bad_tables_.insert(index);
-    } else {
-      offsets.push_back(offset);
-    }
+  for (const TableEntry& table :
+       TakeOverlapping(tables, geometry_.table_bytes())) {
+    bad_tables_.insert(table.l1_index);
   }
+  std::vector<uint64_t> offsets;
+  for (const TableEntry& table : tables) offsets.push_back(table.offset);
   tables_ =
       std::make_unique<TableSet>(offsets, reachable, geometry_.table_bytes());
+  states_ = std::make_unique<TableStates>(reachable, states_.get());
   return absl::OkStatus();
 }
 
@@ -89,19 +88,45 @@ absl::Status QedLayer::BadEntry(absl::string_view table, uint64_t index,
           file_.path(), table, index, at, value, geometry_.cluster_size()));
 }
 
-absl::StatusOr<uint64_t> QedLayer::FindTable(uint64_t guest_offset) const {
+absl::StatusOr<QedLayer::Table> QedLayer::FindTable(
+    uint64_t guest_offset) const {
   const uint64_t index = geometry_.L1Index(guest_offset);
   const uint64_t word = geometry_.L1Word(index);
   ASSIGN_OR_RETURN(const uint64_t table, pages_.ReadWord(word));
-  if (table != 0 && !bad_tables_.empty() && bad_tables_.contains(index)) {
+  if (table == 0) return Table{};
+  if (!bad_tables_.empty() && bad_tables_.contains(index)) {
     return BadEntry("L1", index, word * sizeof(uint64_t), table);
   }
-  return table;
+  // The file of an image that is only read does not grow.
+  if (!writable_) return Table{table};
+  if (states_->Get(index) == TableStates::State::kUnknown) {
+    RETURN_IF_ERROR(Inspect(index, table));
+  }
+  return Table{table, states_->Get(index) == TableStates::State::kDamaged};
+}
+
+absl::Status QedLayer::Inspect(uint64_t l1_index, uint64_t table) const {
+  // Alone, so that it sees no entry that was published meanwhile.
+  MutexLock lock(inspection_mutex_);
+  if (states_->Get(l1_index) != TableStates::State::kUnknown) {
+    return absl::OkStatus();
+  }
+  auto state = TableStates::State::kSound;
+  RETURN_IF_ERROR(ScanWords(file_, {table, geometry_.table_bytes()},
+                            [&](uint64_t, uint64_t entry) {
+                              if (entry >= initial_end_ &&
+                                  IsAligned(entry, geometry_.cluster_size())) {
+                                state = TableStates::State::kDamaged;
+                              }
+                              return absl::OkStatus();
+                            }));
+  states_->Set(l1_index, state);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Mapping> QedLayer::Map(Extent extent) const {
-  ASSIGN_OR_RETURN(const uint64_t table, FindTable(extent.offset));
-  return table == 0 ? MapUntabled(extent) : MapTable(extent, table);
+  ASSIGN_OR_RETURN(const Table table, FindTable(extent.offset));
+  return table.offset == 0 ? MapUntabled(extent) : MapTable(extent, table);
 }
 
 // A run over L1 entries without a table; the first has been seen.
@@ -130,14 +155,11 @@ absl::StatusOr<Mapping> QedLayer::MapUntabled(Extent extent) const {
                  .host_offset = 0};
 }
 
-uint64_t QedLayer::ValidClusters(uint64_t host_offset, uint64_t count) const {
+uint64_t QedLayer::ValidClusters(uint64_t host_offset, uint64_t count,
+                                 uint64_t file_end) const {
   const uint64_t cluster_size = geometry_.cluster_size();
-  const uint64_t file_end = file_end_.load(std::memory_order_acquire);
   if (!geometry_.IsPlace(host_offset, cluster_size, file_end)) return 0;
   uint64_t valid = std::min(count, (file_end - host_offset) / cluster_size);
-  if (host_offset <= cut_cluster_) {
-    valid = std::min(valid, (cut_cluster_ - host_offset) / cluster_size);
-  }
   if (host_offset < geometry_.l1_offset()) {
     valid =
         std::min(valid, (geometry_.l1_offset() - host_offset) / cluster_size);
@@ -149,7 +171,7 @@ uint64_t QedLayer::ValidClusters(uint64_t host_offset, uint64_t count) const {
 
 // A run of entries of one table that say the same.
 absl::StatusOr<Mapping> QedLayer::MapTable(Extent extent,
-                                           uint64_t table) const {
+                                           const Table& table) const {
   const uint64_t cluster_size = geometry_.cluster_size();
   const uint64_t in_cluster = extent.offset & (cluster_size - 1);
   const uint64_t first = geometry_.L2Index(extent.offset);
@@ -164,7 +186,7 @@ absl::StatusOr<Mapping> QedLayer::MapTable(Extent extent,
     const size_t ask =
         static_cast<size_t>(std::min<uint64_t>(entries.size(), wanted - run));
     ASSIGN_OR_RETURN(const size_t count,
-                     pages_.Read(Geometry::L2Word(table, first + run),
+                     pages_.Read(Geometry::L2Word(table.offset, first + run),
                                  absl::MakeSpan(entries).first(ask)));
     if (run == 0) value = entries[0];
     const uint64_t step = value > kZeroCluster ? cluster_size : 0;
@@ -179,10 +201,14 @@ absl::StatusOr<Mapping> QedLayer::MapTable(Extent extent,
   } else if (value == kZeroCluster) {
     mapping.kind = Mapping::Kind::kZero;
   } else {
-    run = ValidClusters(value, run);
+    run = ValidClusters(value, run,
+                        table.damaged
+                            ? initial_end_
+                            : file_end_.load(std::memory_order_acquire));
     if (run == 0) {
       return BadEntry("L2", first,
-                      Geometry::L2Word(table, first) * sizeof(uint64_t), value);
+                      Geometry::L2Word(table.offset, first) * sizeof(uint64_t),
+                      value);
     }
     mapping.host_offset = value + in_cluster;
   }
@@ -198,22 +224,58 @@ absl::StatusOr<uint64_t> QedLayer::Extend(uint64_t length) {
   return begin;
 }
 
-absl::StatusOr<uint64_t> QedLayer::FindOrAddTable(uint64_t guest_offset) {
-  ASSIGN_OR_RETURN(uint64_t table, FindTable(guest_offset));
-  if (table != 0) return table;
+void QedLayer::GiveBack(Extent space) {
   MutexLock lock(allocation_mutex_);
-  ASSIGN_OR_RETURN(table, FindTable(guest_offset));
-  if (table != 0) return table;
-  const uint64_t word = geometry_.L1Word(geometry_.L1Index(guest_offset));
+  GiveBackLocked(space);
+}
+
+// At the end of the file it leaves the file, so that what is taken there next
+// reads as zeroes again; what was given back below it follows.
+void QedLayer::GiveBackLocked(Extent space) {
+  released_.push_back(space);
+  uint64_t end = allocation_end_;
+  auto last = released_.end();
+  do {
+    last = std::find_if(released_.begin(), released_.end(),
+                        [&](const Extent& e) { return e.end() == end; });
+    if (last == released_.end()) break;
+    end = last->offset;
+    // Before the file shrinks: no reader may take it for longer than it is.
+    file_end_.store(end, std::memory_order_release);
+    if (!file_.Truncate(end).ok()) {
+      file_end_.store(allocation_end_, std::memory_order_release);
+      return;
+    }
+    allocation_end_ = end;
+    released_.erase(last);
+  } while (true);
+}
+
+absl::StatusOr<uint64_t> QedLayer::FindOrAddTable(uint64_t guest_offset) {
+  const uint64_t index = geometry_.L1Index(guest_offset);
+  ASSIGN_OR_RETURN(Table found, FindTable(guest_offset));
+  if (found.damaged) {
+    return MakeError(
+        EIO, absl::StrCat(file_.path(), ": the L2 table at byte ", found.offset,
+                          " names clusters past the end of the file, so that "
+                          "none can be added to it; the image is damaged: run "
+                          "flatcow-img check -r all"));
+  }
+  if (found.offset != 0) return found.offset;
+  MutexLock lock(allocation_mutex_);
+  ASSIGN_OR_RETURN(found, FindTable(guest_offset));
+  if (found.offset != 0) return found.offset;
+  const uint64_t word = geometry_.L1Word(index);
   RETURN_IF_ERROR(pages_.EnsureSpace(word, 1));
-  // Only space nobody wrote to reads as zeroes: never a released reservation.
-  ASSIGN_OR_RETURN(table, Extend(geometry_.table_bytes()));
+  // Only space nobody wrote to reads as zeroes: never what was given back.
+  ASSIGN_OR_RETURN(const uint64_t table, Extend(geometry_.table_bytes()));
   absl::Status status = file_.Allocate({table, geometry_.table_bytes()});
   if (status.ok()) {
+    states_->Set(index, TableStates::State::kSound);
     status = pages_.Modify(word, 1, [&](uint64_t, uint64_t) { return table; });
   }
   if (!status.ok()) {
-    released_.push_back({table, geometry_.table_bytes()});
+    GiveBackLocked({table, geometry_.table_bytes()});
     return status;
   }
   tables_->Append(table);
@@ -249,19 +311,31 @@ absl::StatusOr<Reservation> QedLayer::Reserve(Extent clusters) {
 }
 
 void QedLayer::Release(const Reservation& reservation) {
-  MutexLock lock(allocation_mutex_);
-  released_.push_back({reservation.host_offset, reservation.length});
+  GiveBack({reservation.host_offset, reservation.length});
 }
 
 absl::Status QedLayer::Publish(const Reservation& reservation) {
-  ASSIGN_OR_RETURN(const uint64_t table, FindTable(reservation.guest_offset));
-  const uint64_t first =
-      Geometry::L2Word(table, geometry_.L2Index(reservation.guest_offset));
   const uint64_t cluster_size = geometry_.cluster_size();
-  return pages_.Modify(
-      first, reservation.length / cluster_size, [&](uint64_t word, uint64_t) {
-        return reservation.host_offset + (word - first) * cluster_size;
-      });
+  const auto table = FindTable(reservation.guest_offset);
+  absl::Status status = table.status();
+  uint64_t published = 0;  // bytes
+  while (status.ok() && published < reservation.length) {
+    const uint64_t first = Geometry::L2Word(
+        table->offset, geometry_.L2Index(reservation.guest_offset + published));
+    const uint64_t count =
+        std::min((reservation.length - published) / cluster_size,
+                 MetadataPages::WordsToPageEnd(first));
+    const uint64_t host_offset = reservation.host_offset + published;
+    status = pages_.Modify(first, count, [&](uint64_t word, uint64_t) {
+      return host_offset + (word - first) * cluster_size;
+    });
+    if (status.ok()) published += count * cluster_size;
+  }
+  if (!status.ok()) {
+    GiveBack(
+        {reservation.host_offset + published, reservation.length - published});
+  }
+  return status;
 }
 
 absl::Status QedLayer::MarkZero(Extent clusters) {
@@ -280,19 +354,14 @@ absl::Status QedLayer::MarkZero(Extent clusters) {
   return absl::OkStatus();
 }
 
-absl::Status QedLayer::BeginRound() {
-  pages_.CopyDirty();
-  return absl::OkStatus();
-}
-
-absl::Status QedLayer::WriteRound() {
+absl::Status QedLayer::WriteRound(Syncer& syncer) {
   if (!pages_.HasCopies()) return absl::OkStatus();
   const Extent l1 = geometry_.l1_extent();
   RETURN_IF_ERROR(pages_.WriteCopies(l1, /*inside=*/false));
-  RETURN_IF_ERROR(file_.Sync());
+  RETURN_IF_ERROR(syncer.Sync(file_));
   if (pages_.HasCopiesIn(l1)) {
     RETURN_IF_ERROR(pages_.WriteCopies(l1, /*inside=*/true));
-    RETURN_IF_ERROR(file_.Sync());
+    RETURN_IF_ERROR(syncer.Sync(file_));
   }
   pages_.FinishCopies();
   return absl::OkStatus();
@@ -332,12 +401,13 @@ absl::Status QedLayer::PrepareGrow(uint64_t new_size, uint64_t backing_size) {
   RETURN_IF_ERROR(LoadTables(new_size));
   // The table that the old end lies in may have entries behind it.
   if (first_new % reach != 0) {
-    ASSIGN_OR_RETURN(const uint64_t table, FindTable(first_new));
+    ASSIGN_OR_RETURN(const Table table, FindTable(first_new));
     const uint64_t first = geometry_.L2Index(first_new);
-    if (table != 0) {
-      RETURN_IF_ERROR(pages_.Modify(
-          Geometry::L2Word(table, first), geometry_.table_entries() - first,
-          [](uint64_t, uint64_t) { return kUnallocated; }));
+    if (table.offset != 0) {
+      RETURN_IF_ERROR(
+          pages_.Modify(Geometry::L2Word(table.offset, first),
+                        geometry_.table_entries() - first,
+                        [](uint64_t, uint64_t) { return kUnallocated; }));
     }
   }
   const uint64_t below =
@@ -346,13 +416,19 @@ absl::Status QedLayer::PrepareGrow(uint64_t new_size, uint64_t backing_size) {
   return MarkZero({first_new, below - first_new});
 }
 
-absl::Status QedLayer::FinishGrow(uint64_t new_size) {
+absl::Status QedLayer::WriteSize(uint64_t size) {
   std::array<uint8_t, sizeof(uint64_t)> field;
-  StoreLittle64(field.data(), new_size);
+  StoreLittle64(field.data(), size);
   const iovec piece{field.data(), field.size()};
-  RETURN_IF_ERROR(
-      file_.Write(kImageSizeOffset, absl::MakeConstSpan(&piece, 1)));
-  RETURN_IF_ERROR(file_.Sync());
+  return file_.Write(kImageSizeOffset, absl::MakeConstSpan(&piece, 1));
+}
+
+absl::Status QedLayer::FinishGrow(uint64_t new_size, Syncer& syncer) {
+  if (absl::Status status = WriteSize(new_size); !status.ok()) {
+    WriteSize(size()).IgnoreError();
+    return status;
+  }
+  RETURN_IF_ERROR(syncer.Sync(file_));
   size_.store(new_size);
   return absl::OkStatus();
 }

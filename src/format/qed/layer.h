@@ -9,6 +9,11 @@
 //
 // A round writes L2 pages, syncs, writes L1 pages, syncs: no pointer is durable
 // before the table it names.
+//
+// An entry that names a place past the end of the file is damage, and stays so
+// when the file grows over that place. A table is therefore looked through once
+// before a writable image uses it; one with such an entry takes no new entries
+// as long as the image is open, so that old and new can be told apart.
 #ifndef FLATCOW_FORMAT_QED_LAYER_H_
 #define FLATCOW_FORMAT_QED_LAYER_H_
 
@@ -22,10 +27,12 @@
 #include "absl/container/flat_hash_set.h"
 #include "base/mutex.h"
 #include "flatcow/file.h"
+#include "format/format_driver.h"
 #include "format/layer.h"
 #include "format/qed/geometry.h"
 #include "format/qed/header.h"
 #include "format/qed/table_set.h"
+#include "format/qed/table_states.h"
 #include "io/metadata_cache.h"
 
 namespace flatcow::qed {
@@ -35,7 +42,7 @@ class QedLayer final : public Layer {
   // `header` has been read from `file`, which outlives the layer.
   static absl::StatusOr<std::unique_ptr<Layer>> Open(
       File& file, const Header& header, uint64_t file_size,
-      std::shared_ptr<MetadataCache> cache);
+      const LayerOptions& options);
 
   uint64_t size() const override { return size_.load(); }
   uint64_t cluster_size() const override { return geometry_.cluster_size(); }
@@ -50,29 +57,48 @@ class QedLayer final : public Layer {
   absl::Status MarkZero(Extent clusters) override;
 
   bool HasDirtyMetadata() const override { return pages_.HasDirty(); }
-  absl::Status BeginRound() override;
-  absl::Status WriteRound() override;
+  void BeginRound() override { pages_.CopyDirty(); }
+  absl::Status WriteRound(Syncer& syncer) override;
+  void AbandonRound() override { pages_.ReturnCopies(); }
+  void Freeze() override { pages_.Freeze(); }
   bool WantsRound() const override { return pages_.HalfDirty(); }
 
   absl::Status CheckGrow(uint64_t new_size) const override;
   absl::Status PrepareGrow(uint64_t new_size, uint64_t backing_size) override;
-  absl::Status FinishGrow(uint64_t new_size) override;
+  absl::Status FinishGrow(uint64_t new_size, Syncer& syncer) override;
 
  private:
+  // An L2 table. Where it is damaged, entries past `initial_end_` are bad.
+  struct Table {
+    uint64_t offset = 0;  // 0: there is none
+    bool damaged = false;
+  };
+
   QedLayer(File& file, const Header& header, uint64_t file_size,
-           std::shared_ptr<MetadataCache> cache);
+           const LayerOptions& options);
 
-  // The L2 table for a guest offset. Return values: 0 when there is none.
-  absl::StatusOr<uint64_t> FindTable(uint64_t guest_offset) const;
+  // The L2 table for a guest offset.
+  absl::StatusOr<Table> FindTable(uint64_t guest_offset) const;
+  // The offset of a table that may take new entries.
   absl::StatusOr<uint64_t> FindOrAddTable(uint64_t guest_offset);
+  // Looks through a table that nobody has looked through before.
+  absl::Status Inspect(uint64_t l1_index, uint64_t table) const;
 
-  // How many of the clusters at `host_offset` an entry may point to.
-  uint64_t ValidClusters(uint64_t host_offset, uint64_t count) const;
+  // How many of the clusters at `host_offset` an entry of a file that ends at
+  // `file_end` may point to.
+  uint64_t ValidClusters(uint64_t host_offset, uint64_t count,
+                         uint64_t file_end) const;
 
   absl::StatusOr<Mapping> MapUntabled(Extent extent) const;
-  absl::StatusOr<Mapping> MapTable(Extent extent, uint64_t table) const;
+  absl::StatusOr<Mapping> MapTable(Extent extent, const Table& table) const;
+
+  absl::Status WriteSize(uint64_t size);
 
   absl::StatusOr<uint64_t> Extend(uint64_t length)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(allocation_mutex_);
+  // Gives space back that no entry names.
+  void GiveBack(Extent space);
+  void GiveBackLocked(Extent space)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(allocation_mutex_);
 
   // Reads and checks the L1 entries that a disk of `size` bytes reaches. A bad
@@ -85,22 +111,24 @@ class QedLayer final : public Layer {
   File& file_;
   const Header header_;
   const Geometry geometry_;
+  const bool writable_;
   std::atomic<uint64_t> size_;
-  // The file's length in whole clusters: the end of what entries may name.
+  // The file's length in whole clusters, when it was opened and now: the end of
+  // what entries may name.
+  const uint64_t initial_end_;
   std::atomic<uint64_t> file_end_;
-  // The cluster that the file ended in when it was opened, if it did: nobody's,
-  // also when the file grows past it.
-  static constexpr uint64_t kNoCluster = ~uint64_t{0};
-  const uint64_t cut_cluster_;
   MetadataPages pages_;  // word n of the file
   std::unique_ptr<TableSet> tables_;
+  mutable Mutex inspection_mutex_;
+  std::unique_ptr<TableStates> states_;  // by L1 index
   // L1 entries that name no place for a table, or one that overlaps another
   // table, as they were when first read: the file may grow over such a place.
   absl::flat_hash_set<uint64_t> bad_tables_;
 
   Mutex allocation_mutex_;
   uint64_t allocation_end_ ABSL_GUARDED_BY(allocation_mutex_);
-  // Released reservations, to be taken again; their bytes may be anything.
+  // Space that was given back but is not at the end of the file, to be taken
+  // again; its bytes may be anything.
   std::vector<Extent> released_ ABSL_GUARDED_BY(allocation_mutex_);
 };
 

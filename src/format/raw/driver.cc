@@ -40,8 +40,10 @@ class RawLayer final : public Layer {
   }
 
   bool HasDirtyMetadata() const override { return false; }
-  absl::Status BeginRound() override { return absl::OkStatus(); }
-  absl::Status WriteRound() override { return absl::OkStatus(); }
+  void BeginRound() override {}
+  absl::Status WriteRound(Syncer&) override { return absl::OkStatus(); }
+  void AbandonRound() override {}
+  void Freeze() override {}
   bool WantsRound() const override { return false; }
 
   absl::Status CheckGrow(uint64_t new_size) const override {
@@ -54,9 +56,9 @@ class RawLayer final : public Layer {
   absl::Status PrepareGrow(uint64_t, uint64_t) override {
     return absl::OkStatus();
   }
-  absl::Status FinishGrow(uint64_t new_size) override {
+  absl::Status FinishGrow(uint64_t new_size, Syncer& syncer) override {
     RETURN_IF_ERROR(file_.Truncate(new_size));
-    RETURN_IF_ERROR(file_.Sync());
+    RETURN_IF_ERROR(syncer.Sync(file_));
     size_.store(new_size);
     return absl::OkStatus();
   }
