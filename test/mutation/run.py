@@ -125,7 +125,8 @@ def check_baseline(tree, programs):
 
 
 def main():
-    source, work, wanted = sys.argv[1], sys.argv[2], sys.argv[3:]
+    source, work = map(os.path.abspath, sys.argv[1:3])
+    wanted = sys.argv[3:]
     mutants = [m for m in MUTANTS if not wanted or m.name in wanted]
     tree = Tree(source, work)
     tree.copy()

@@ -45,7 +45,7 @@ const std::vector<Request>& AllRequests() {
 
 std::vector<Start> AllStarts() {
   std::vector<Start> starts;
-  for (const std::string format : {"qed", "add-cow"}) {
+  for (const std::string format : {"add-cow", "qed"}) {
     for (const uint64_t base_clusters : {4, 0}) {
       MemoryFileSystem files;
       const std::vector<uint8_t> content =
