@@ -105,7 +105,7 @@ WRITE_MUTANTS = [
     Mutant("long-tail-not-copied", WRITE,
            [("    RETURN_IF_ERROR(CopyOld(tail, host_of(tail.offset)));\n",
              "")],
-           ["model"]),
+           ["image"]),
     Mutant("all-space-taken-for-zero", WRITE,
            [("if (!reservation.reads_zero || edge->length == 0) continue;",
              "if (edge->length == 0) continue;")],

@@ -11,6 +11,7 @@ fails or hangs. Ends with "mutants: N, caught C, survived S"; the exit status is
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -68,7 +69,8 @@ class Tree:
                     "test/%s_test" % program])
         return done.stdout.decode(errors="replace") if done.returncode else None
 
-    def fails(self, program):
+    def failure(self, program):
+        """None, or how it failed."""
         limit = max(LEAST_TIMEOUT, 5 * self.seconds.get(program, 600))
         start = time.monotonic()
         environment = dict(os.environ, GTEST_FAIL_FAST="1")
@@ -76,9 +78,12 @@ class Tree:
             done = run([os.path.join(self.build, "test", program + "_test")],
                        timeout=limit, env=environment, cwd=self.build)
         except subprocess.TimeoutExpired:
-            return True
+            return "hangs"
         self.seconds.setdefault(program, time.monotonic() - start)
-        return done.returncode != 0
+        if done.returncode == 0:
+            return None
+        failed = re.search(rb"\[  FAILED  \] (\S+?)[, ]", done.stdout)
+        return failed.group(1).decode() if failed else "crashes"
 
 
 def available_programs(tree):
@@ -89,7 +94,7 @@ def available_programs(tree):
 
 
 def try_mutant(tree, programs, mutant):
-    """The program that caught it; None: it survived."""
+    """Who caught it and how; None: it survived."""
     path = os.path.join(tree.tree, mutant.file)
     with open(path, encoding="utf-8") as file:
         original = file.read()
@@ -107,8 +112,9 @@ def try_mutant(tree, programs, mutant):
             problem = tree.compile(program)
             if problem is not None:
                 raise LookupError("does not compile:\n" + problem)
-            if tree.fails(program):
-                return program
+            failure = tree.failure(program)
+            if failure is not None:
+                return "%s: %s" % (program, failure)
         return None
     finally:
         with open(path, "w", encoding="utf-8") as file:
@@ -120,8 +126,9 @@ def check_baseline(tree, programs):
         problem = tree.compile(program)
         if problem is not None:
             sys.exit(problem)
-        if tree.fails(program):
-            sys.exit("%s fails without a fault" % program)
+        failure = tree.failure(program)
+        if failure is not None:
+            sys.exit("without a fault, %s: %s" % (program, failure))
 
 
 def main():
@@ -137,17 +144,17 @@ def main():
     for mutant in mutants:
         start = time.monotonic()
         try:
-            program = try_mutant(tree, programs, mutant)
+            catch = try_mutant(tree, programs, mutant)
         except LookupError as error:
             broken += 1
             print("BROKEN: %s: %s" % (mutant.name, error), flush=True)
             continue
-        if program is None:
+        if catch is None:
             survived += 1
             verdict = "SURVIVED"
         else:
             caught += 1
-            verdict = "caught by " + program
+            verdict = "caught by " + catch
         print("%s: %s (%d s)" % (mutant.name, verdict,
                                  time.monotonic() - start), flush=True)
     print("mutants: %d, caught %d, survived %d" %
