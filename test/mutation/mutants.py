@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults made on purpose, in the code that orders writes and that recovers.
+
+Each is what a hurried edit might do. `edits` are pairs of a text that stands
+once in `file` and what replaces it; `tests` are the programs to try first.
+"""
+
+from dataclasses import dataclass
+
+# Test programs that a fault may show in, the quick ones first.
+PROGRAMS = ["format", "cache", "image", "hostile_image", "interop", "model",
+            "concurrency", "order", "crash", "fault"]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    file: str
+    edits: list
+    tests: list
+
+
+OVERLAY = "src/image/overlay.cc"
+WRITE = "src/image/overlay_write.cc"
+ZERO = "src/image/overlay_zero.cc"
+ROUNDS = "src/image/flush_rounds.cc"
+CHAIN = "src/image/open_chain.cc"
+QED = "src/format/qed/layer.cc"
+QED_DRIVER = "src/format/qed/driver.cc"
+QED_CHECK = "src/format/qed/check.cc"
+GEOMETRY = "src/format/qed/geometry.h"
+ADDCOW = "src/format/addcow/layer.cc"
+BITMAP = "src/format/addcow/bitmap.h"
+CACHE = "src/io/metadata_cache.cc"
+
+FLUSH_MUTANTS = [
+    Mutant("no-data-sync", OVERLAY,
+           [("if (data_written_.exchange(false)) {",
+             "if (data_written_.exchange(false) && false) {")],
+           ["image"]),
+    Mutant("metadata-before-data", OVERLAY,
+           [("  if (data_written_.exchange(false)) {",
+             "  RETURN_IF_ERROR(layer.WriteRound(syncer_));\n"
+             "  if (data_written_.exchange(false)) {"),
+            ("  return layer.WriteRound(syncer_);",
+             "  return absl::OkStatus();")],
+           ["image"]),
+    Mutant("copy-after-data-sync", OVERLAY,
+           [("  chain_.top().BeginRound();\n", ""),
+            ("  return layer.WriteRound(syncer_);",
+             "  layer.BeginRound();\n  return layer.WriteRound(syncer_);")],
+           ["order"]),
+    Mutant("data-flag-cleared-after-sync", OVERLAY,
+           [("if (data_written_.exchange(false)) {",
+             "if (data_written_.load()) {"),
+            ("  return layer.WriteRound(syncer_);",
+             "  data_written_.store(false);\n"
+             "  return layer.WriteRound(syncer_);")],
+           ["order"]),
+    Mutant("failed-sync-forgotten", "src/io/syncer.h",
+           [("failed_.store(true);", "failed_.store(false);")],
+           ["image"]),
+    Mutant("failed-sync-leaves-mappings", OVERLAY,
+           [("  chain_.top().Freeze();\n", "")],
+           ["image"]),
+    Mutant("failed-round-forgets-copies", OVERLAY,
+           [("    chain_.top().AbandonRound();\n", "")],
+           ["image"]),
+    Mutant("first-flush-trusts-predecessor", "src/image/overlay.h",
+           [("data_written_{true}", "data_written_{false}")],
+           ["image"]),
+    Mutant("first-flush-trusts-bitmap", "src/format/addcow/layer.h",
+           [("bool file_synced_ = false", "bool file_synced_ = true")],
+           ["image"]),
+    Mutant("close-does-not-flush", OVERLAY,
+           [("if (NeedsFlush()) RunRounds()", "if (false) RunRounds()")],
+           ["image"]),
+    Mutant("late-flush-joins-round", ROUNDS,
+           [("begun_count_ + 1;",
+             "begun_count_ + (begun_count_ == ended_count_ ? 1 : 0);")],
+           ["cache", "image"]),
+    Mutant("joined-round-hides-error", ROUNDS,
+           [("error_number_ == 0 ?", "error_number_ >= 0 ?")],
+           ["cache", "image"]),
+]
+
+WRITE_MUTANTS = [
+    Mutant("publish-before-write", WRITE,
+           [("  return file.Write(host_of(written.offset",
+             "  RETURN_IF_ERROR(layer.Publish(reservation));\n"
+             "  return file.Write(host_of(written.offset")],
+           ["order"]),
+    Mutant("no-head-fill", WRITE,
+           [("Extent head{begin, written.offset - begin};",
+             "Extent head{begin, 0};")],
+           ["model"]),
+    Mutant("no-tail-fill", WRITE,
+           [("Extent tail{written.end(), end - written.end()};",
+             "Extent tail{written.end(), 0};")],
+           ["model"]),
+    Mutant("tail-past-the-disk", WRITE,
+           [("end = std::min(end, layer.size());",
+             "end = std::max(end, layer.size() - layer.size() % 2);")],
+           ["model"]),
+    Mutant("long-tail-not-copied", WRITE,
+           [("    RETURN_IF_ERROR(CopyOld(tail, host_of(tail.offset)));\n",
+             "")],
+           ["image"]),
+    Mutant("all-space-taken-for-zero", WRITE,
+           [("if (!reservation.reads_zero || edge->length == 0) continue;",
+             "if (edge->length == 0) continue;")],
+           ["model"]),
+    Mutant("no-second-look", WRITE,
+           [("    if (mapping.kind == Mapping::Kind::kData) {\n"
+             "      RETURN_IF_ERROR(WriteInPlace(mapping, data + done));",
+             "    if (mapping.length == 0) {\n"
+             "      RETURN_IF_ERROR(WriteInPlace(mapping, data + done));")],
+           ["order"]),
+    Mutant("write-locks-nothing", WRITE,
+           [("hold(ranges_, ClustersOf(extent));",
+             "hold(ranges_, {extent.offset, 0});")],
+           ["order"]),
+    Mutant("write-locks-bytes-not-clusters", WRITE,
+           [("hold(ranges_, ClustersOf(extent));", "hold(ranges_, extent);")],
+           ["order"]),
+    Mutant("write-in-place-not-noted", WRITE,
+           [("  NoteDataWritten();\n  return absl::OkStatus();",
+             "  return absl::OkStatus();")],
+           ["image"]),
+    Mutant("new-data-not-noted", WRITE,
+           [("  NoteDataWritten();\n  RETURN_IF_ERROR(layer.Publish",
+             "  RETURN_IF_ERROR(layer.Publish")],
+           ["image"]),
+    Mutant("failed-write-leaks", WRITE,
+           [("    layer.Release(reservation);\n", "")],
+           ["fault", "image"]),
+    Mutant("punch-not-noted", ZERO,
+           [("      NoteDataWritten();\n"
+             "    } else if (mapping.kind == Mapping::Kind::kBacking) {\n"
+             "      RETURN_IF_ERROR(ZeroRun(",
+             "    } else if (mapping.kind == Mapping::Kind::kBacking) {\n"
+             "      RETURN_IF_ERROR(ZeroRun(")],
+           ["image", "crash"]),
+    Mutant("zero-part-shows-backing", ZERO,
+           [("  if (zero) return absl::OkStatus();\n  while (part",
+             "  if (zero || part.length < 4096) return absl::OkStatus();\n"
+             "  while (part")],
+           ["model"]),
+    Mutant("zero-rounds-outward", ZERO,
+           [("std::min(RoundUp(run.offset, cluster_size), run.end())",
+             "std::min(RoundDown(run.offset, cluster_size), run.end())")],
+           ["model"]),
+    Mutant("zero-clusters-lock-nothing", ZERO,
+           [("hold(ranges_, ClustersOf(clusters));",
+             "hold(ranges_, {clusters.offset, 0});")],
+           ["order"]),
+    Mutant("range-lock-compares-begins", "src/image/range_lock.h",
+           [("Overlaps(earlier->range_.offset, earlier->range_.length,",
+             "Overlaps(earlier->range_.offset, 1,")],
+           ["cache"]),
+    Mutant("gate-stays-open", "src/image/io_gate.h",
+           [("if (!closed_.load()) return inside;",
+             "if (inside.load() > 0) return inside;")],
+           ["cache", "concurrency"]),
+]
+
+QED_MUTANTS = [
+    Mutant("qed-no-sync-after-l1", QED,
+           [("    RETURN_IF_ERROR(syncer.Sync(file_));\n  }\n"
+             "  pages_.FinishCopies();",
+             "  }\n  pages_.FinishCopies();")],
+           ["image"]),
+    Mutant("qed-no-sync-before-l1", QED,
+           [("  RETURN_IF_ERROR(syncer.Sync(file_));\n"
+             "  if (pages_.HasCopiesIn(l1)) {",
+             "  if (!pages_.HasCopiesIn(l1)) {\n"
+             "    RETURN_IF_ERROR(syncer.Sync(file_));\n"
+             "  } else {")],
+           ["image"]),
+    Mutant("qed-l1-before-l2", QED,
+           [("WriteCopies(l1, /*inside=*/false)", "WriteCopies(l1, true)"),
+            ("WriteCopies(l1, /*inside=*/true)", "WriteCopies(l1, false)")],
+           ["image"]),
+    Mutant("qed-no-space-for-l2", QED,
+           [("  RETURN_IF_ERROR(pages_.EnsureSpace("
+             "Geometry::L2Word(table, first),\n"
+             "                                     wanted / cluster_size));\n",
+             "")],
+           ["image", "fault"]),
+    Mutant("qed-no-space-for-l1", QED,
+           [("  RETURN_IF_ERROR(pages_.EnsureSpace(word, 1));\n", "")],
+           ["image", "fault"]),
+    Mutant("qed-released-space-as-table", QED,
+           [("  ASSIGN_OR_RETURN(const uint64_t table, "
+             "Extend(geometry_.table_bytes()));",
+             "  uint64_t table = 0;\n"
+             "  if (!released_.empty()) {\n"
+             "    table = released_.back().offset;\n"
+             "    released_.pop_back();\n"
+             "  } else {\n"
+             "    ASSIGN_OR_RETURN(table, Extend(geometry_.table_bytes()));\n"
+             "  }")],
+           ["image", "fault"]),
+    Mutant("qed-released-space-reads-zero", QED,
+           [(".reads_zero = false};", ".reads_zero = true};")],
+           ["image", "fault"]),
+    Mutant("qed-publish-off-by-a-cluster", QED,
+           [("return host_offset + (word - first) * cluster_size;",
+             "return host_offset + (word - first + 1) * cluster_size;")],
+           ["model"]),
+    Mutant("qed-grow-keeps-stale-l2", QED,
+           [("[](uint64_t, uint64_t) { return kUnallocated; }",
+             "[](uint64_t, uint64_t old) { return old; }")],
+           ["image"]),
+    Mutant("qed-grow-keeps-stale-l1", QED,
+           [("[](uint64_t, uint64_t) { return 0; }",
+             "[](uint64_t, uint64_t old) { return old; }")],
+           ["image"]),
+    Mutant("qed-grow-shows-backing", QED,
+           [("if (below <= first_new) return",
+             "if (below <= first_new + cluster_size) return")],
+           ["model"]),
+    Mutant("qed-bad-l2-entry-used", QED,
+           [("    if (run == 0) {\n      return BadEntry(",
+             "    if (run == 0) run = 1;\n"
+             "    if (mapping.length != 0) {\n      return BadEntry(")],
+           ["hostile_image"]),
+    Mutant("qed-bad-l1-entry-used", QED,
+           [("bad_tables_.contains(index)) {\n    return BadEntry",
+             "bad_tables_.contains(~index)) {\n    return BadEntry")],
+           ["hostile_image"]),
+    Mutant("qed-file-grows-over-damage", QED,
+           [("state = TableStates::State::kDamaged;",
+             "state = TableStates::State::kSound;")],
+           ["hostile_image"]),
+    Mutant("qed-place-past-the-end", GEOMETRY,
+           [("length <= file_end - host_offset", "length <= file_end")],
+           ["format", "hostile_image"]),
+    Mutant("qed-place-on-l1", GEOMETRY,
+           [("!Overlaps(host_offset, length, l1_offset_, table_bytes_)",
+             "!Overlaps(host_offset, length, l1_offset_, 0)")],
+           ["format", "hostile_image"]),
+    Mutant("qed-place-in-header", GEOMETRY,
+           [("host_offset >= header_bytes_", "host_offset >= 0 * header_bytes_")],
+           ["format", "hostile_image"]),
+    Mutant("qed-place-not-aligned", GEOMETRY,
+           [("IsAligned(host_offset, cluster_size())",
+             "IsAligned(host_offset, cluster_size() / 2)")],
+           ["format", "hostile_image"]),
+]
+
+REPAIR_MUTANTS = [
+    Mutant("open-writes-to-damage", QED_DRIVER,
+           [("if (found.corruptions != 0 || found.check_errors != 0) {",
+             "if (found.check_errors != 0) {")],
+           ["image", "hostile_image"]),
+    Mutant("open-keeps-need-check", QED_DRIVER,
+           [("    RETURN_IF_ERROR(Check(file, header, Repair::kLeaks, "
+             "found));\n", "")],
+           ["image", "hostile_image"]),
+    Mutant("leak-repair-cuts-too-much", QED_CHECK,
+           [("RETURN_IF_ERROR(file_.Truncate(keep));",
+             "RETURN_IF_ERROR(file_.Truncate(keep - cluster_size));")],
+           ["hostile_image", "interop"]),
+    Mutant("leak-repair-forgets-tables", QED_CHECK,
+           [("std::max(table_clusters_.end(), data_clusters_.end())",
+             "data_clusters_.end()")],
+           ["hostile_image", "interop"]),
+    Mutant("leak-repair-beside-damage", QED_CHECK,
+           [("if (result_.corruptions != 0 || result_.check_errors != 0) {\n"
+             "    return absl::OkStatus();",
+             "if (result_.check_errors != 0) {\n"
+             "    return absl::OkStatus();")],
+           ["hostile_image"]),
+    Mutant("need-check-stays", QED_CHECK,
+           [("  return ClearNeedCheck();", "  return absl::OkStatus();")],
+           ["hostile_image", "interop"]),
+    Mutant("need-check-cleared-first", QED_CHECK,
+           [("  if (repair_ == Repair::kNone) return absl::OkStatus();\n",
+             "  if (repair_ == Repair::kNone) return absl::OkStatus();\n"
+             "  RETURN_IF_ERROR(ClearNeedCheck());\n")],
+           ["hostile_image", "crash"]),
+    Mutant("copied-cluster-not-synced", QED_CHECK,
+           [("  if (copies.empty()) return absl::OkStatus();\n"
+             "  RETURN_IF_ERROR(file_.Sync());",
+             "  if (copies.empty()) return absl::OkStatus();")],
+           ["hostile_image", "crash"]),
+]
+
+ADDCOW_MUTANTS = [
+    Mutant("addcow-bit-order", BITMAP,
+           [("return ones << (begin % kWordBits);",
+             "return ones << (kWordBits - bits - begin % kWordBits);")],
+           ["format"]),
+    Mutant("addcow-mask-one-more", BITMAP,
+           [("std::min(first + count, (word + 1) * kWordBits)",
+             "std::min(first + count + 1, (word + 1) * kWordBits)")],
+           ["format"]),
+    Mutant("addcow-run-one-more", BITMAP,
+           [("return std::min(run, limit);",
+             "return std::min(run + 1, limit);")],
+           ["format"]),
+    Mutant("addcow-grow-keeps-stale-bits", ADDCOW,
+           [("(old & ~MaskIn(word, first, end - first)) |", "old |")],
+           ["image"]),
+    Mutant("addcow-grow-shows-backing", ADDCOW,
+           [("below > first ? below - first : 0;",
+             "below > first ? below - first - 1 : 0;")],
+           ["model"]),
+    Mutant("addcow-bitmap-not-synced", ADDCOW,
+           [("  RETURN_IF_ERROR(syncer.Sync(file_));\n", "")],
+           ["image"]),
+    Mutant("addcow-size-not-synced", ADDCOW,
+           [("  RETURN_IF_ERROR(syncer.Sync(image_file_));\n", "")],
+           ["image", "crash"]),
+    Mutant("addcow-no-space-for-bitmap", ADDCOW,
+           [("  RETURN_IF_ERROR(pages_.EnsureSpace(WordOf(first), "
+             "WordCount(first, count)));\n", "")],
+           ["image", "fault"]),
+]
+
+OTHER_MUTANTS = [
+    Mutant("grow-without-round", OVERLAY,
+           [("  RETURN_IF_ERROR(RunRounds());\n"
+             "  RETURN_IF_ERROR(layer.FinishGrow",
+             "  RETURN_IF_ERROR(layer.FinishGrow")],
+           ["image", "crash"]),
+    Mutant("grow-shows-old-tail", OVERLAY,
+           [("  RETURN_IF_ERROR(ZeroPastOldEnd());\n", "")],
+           ["model"]),
+    Mutant("grow-shows-backing-in-last-cluster", OVERLAY,
+           [("if (chain_.backing_size() <= size) return",
+             "if (chain_.backing_size() <= size + layer.cluster_size()) "
+             "return")],
+           ["model"]),
+    Mutant("cache-read-ignores-version", CACHE,
+           [("      if (frame.version.load(std::memory_order_relaxed) "
+             "!= version) continue;\n", "")],
+           ["cache", "concurrency"]),
+    Mutant("cache-read-ignores-generation", CACHE,
+           [("      if (set.generation.load(std::memory_order_relaxed) "
+             "!= generation) {\n        continue;\n      }\n", "")],
+           ["cache", "order"]),
+    Mutant("cache-modify-ignores-generation", CACHE,
+           [("if (!found && have_content &&\n"
+             "          set.generation.load(std::memory_order_relaxed) "
+             "== generation) {",
+             "if (!found && have_content) {")],
+           ["cache", "order"]),
+    Mutant("cache-evicts-page-being-written", CACHE,
+           [("if (frame.state.pinned()) continue;",
+             "if (frame.state.dirty) continue;")],
+           ["cache"]),
+    Mutant("cache-forgets-page-changed-in-round", CACHE,
+           [("    if (found.state->dirty) continue;\n"
+             "    cache_->dirty_pages_",
+             "    found.state->dirty = false;\n"
+             "    cache_->dirty_pages_")],
+           ["cache", "image"]),
+    Mutant("cycle-not-seen", CHAIN,
+           [("if (seen.id != stat.id) continue;",
+             "if (seen.id != stat.id || part == seen.part) continue;")],
+           ["hostile_image"]),
+    Mutant("backing-not-locked", CHAIN,
+           [("if (depth != 0) return LockRole::kBacking;",
+             "if (depth != 0) return LockRole::kNone;")],
+           ["image", "interop"]),
+    Mutant("writer-locks-like-a-reader", CHAIN,
+           [("return writable(depth) ? LockRole::kImageReadWrite",
+             "return false ? LockRole::kImageReadWrite")],
+           ["image", "interop"]),
+]
+
+MUTANTS = (FLUSH_MUTANTS + WRITE_MUTANTS + QED_MUTANTS + REPAIR_MUTANTS +
+           ADDCOW_MUTANTS + OTHER_MUTANTS)
