@@ -26,7 +26,7 @@ TEST_P(LongEdgesTest, BothAreCopied) {
                    .backing_format = "raw",
                    .cluster_size = kCluster};
   if (GetParam() == "qed") {
-    options.table_size = 1;
+    options.table_size = 2;
   } else {
     options.image_file = "data";
     files.SetContents("/data", std::string(content.size(), '\xee'));
