@@ -12,7 +12,7 @@
 namespace flatcow {
 namespace {
 
-constexpr uint64_t kCluster = 4 << 20;
+constexpr uint64_t kCluster = 2 << 20;
 
 class LongEdgesTest : public testing::TestWithParam<std::string> {};
 
@@ -26,7 +26,7 @@ TEST_P(LongEdgesTest, BothAreCopied) {
                    .backing_format = "raw",
                    .cluster_size = kCluster};
   if (GetParam() == "qed") {
-    options.table_size = 1;
+    options.table_size = 2;
   } else {
     options.image_file = "data";
     files.SetContents("/data", std::string(content.size(), '\xee'));
