@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "flatcow/printable.h"
 
 namespace flatcow::daemon {
 namespace {
@@ -14,20 +14,6 @@ constexpr std::chrono::seconds kQuietTime{60};
 // Keys come from images and directories that others fill, so their number
 // needs a bound.
 constexpr size_t kMaxKeys = 4096;
-
-std::string OneLine(absl::string_view text) {
-  std::string line;
-  line.reserve(text.size());
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      absl::StrAppendFormat(&line, "\\x%02x", byte);
-    } else {
-      line.push_back(c);
-    }
-  }
-  return line;
-}
 
 int SyslogPriority(Severity severity) {
   switch (severity) {
@@ -49,7 +35,7 @@ void Log::UseSyslog() {
 }
 
 void Log::Write(Severity severity, absl::string_view line) {
-  const std::string clean = OneLine(line);
+  const std::string clean = Printable(line);
   if (syslog_.load()) {
     syslog(SyslogPriority(severity), "%s", clean.c_str());
     return;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "flatcow/printable.h"
 #include "options.h"
 #include "places.h"
 #include "session.h"
@@ -18,7 +19,8 @@ int main(int argc, char** argv) {
       ParseOptions(std::vector<std::string>(argv, argv + argc));
   if (!options.ok()) {
     const std::string text = absl::StrCat(
-        "flatcow: ", options.status().message(), "\nTry `flatcow --help`.\n");
+        "flatcow: ", flatcow::Printable(options.status().message()),
+        "\nTry `flatcow --help`.\n");
     std::fputs(text.c_str(), stderr);
     return kExitUsage;
   }

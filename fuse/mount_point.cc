@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <fstream>
 #include <sstream>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "flatcow/status.h"
 #include "unique_fd.h"
 
@@ -41,6 +43,18 @@ std::string Unescape(absl::string_view text) {
     }
   }
   return plain;
+}
+
+// "rw,user_id=1000,group_id=1000": a file system's own options.
+std::optional<uid_t> UserIn(absl::string_view options) {
+  for (absl::string_view option : absl::StrSplit(options, ',')) {
+    uid_t user = 0;
+    if (absl::ConsumePrefix(&option, "user_id=") &&
+        absl::SimpleAtoi(option, &user)) {
+      return user;
+    }
+  }
+  return std::nullopt;
 }
 
 // The way out for a mount that fusermount3 made for an ordinary user.
@@ -72,7 +86,8 @@ absl::Status RunFusermount(const std::string& path) {
 
 }  // namespace
 
-// A line: "36 35 98:0 /root /mount/point options fields... - type source ..."
+// A line:
+// "36 35 98:0 /root /mount/point options fields... - type source fs-options"
 std::optional<MountEntry> FindMountIn(const std::string& mountinfo,
                                       const std::string& path) {
   std::optional<MountEntry> found;
@@ -91,7 +106,9 @@ std::optional<MountEntry> FindMountIn(const std::string& mountinfo,
       continue;
     }
     // Later lines are mounted over earlier ones.
-    found = MountEntry{Unescape(words[dash + 1]), makedev(major, minor)};
+    found = MountEntry{
+        Unescape(words[dash + 1]), makedev(major, minor),
+        dash + 3 < words.size() ? UserIn(words[dash + 3]) : std::nullopt};
   }
   return found;
 }
@@ -111,6 +128,15 @@ absl::StatusOr<uint64_t> DeviceAt(const std::string& path) {
     return ErrnoError(errno, path);
   }
   return makedev(info.stx_dev_major, info.stx_dev_minor);
+}
+
+bool IsDead(const std::string& path) {
+  // What the kernel remembers of the mount would be no sign of life.
+  struct statx info;
+  return statx(AT_FDCWD, path.c_str(), AT_STATX_FORCE_SYNC | AT_NO_AUTOMOUNT,
+               STATX_BASIC_STATS, &info) != 0 &&
+         // The second, when the daemon dies while we ask.
+         (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
 absl::Status DetachMount(const std::string& path, uint64_t device) {

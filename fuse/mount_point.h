@@ -4,6 +4,8 @@
 #ifndef FLATCOW_FUSE_MOUNT_POINT_H_
 #define FLATCOW_FUSE_MOUNT_POINT_H_
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -15,8 +17,9 @@ namespace flatcow::daemon {
 
 // What is mounted at a path; of several mounts there, the uppermost.
 struct MountEntry {
-  std::string type;     // as in "fuse.flatcow"
-  uint64_t device = 0;  // st_dev
+  std::string type;           // as in "fuse.flatcow"
+  uint64_t device = 0;        // st_dev
+  std::optional<uid_t> user;  // of a FUSE mount: who mounted it
 };
 
 // `path` is absolute and resolved. Nothing when it is no mount point.
@@ -28,6 +31,10 @@ std::optional<MountEntry> FindMountIn(const std::string& mountinfo,
 
 // The st_dev of what is mounted at `path`, without a request to it.
 absl::StatusOr<uint64_t> DeviceAt(const std::string& path);
+
+// Has the daemon of the FUSE mount at `path` died? Asks the mount; false when
+// it answers, or does not want to.
+bool IsDead(const std::string& path);
 
 // Takes the mount with this st_dev out of the name space at once; those who
 // have a file of it open keep it. Errors: something else is mounted over it

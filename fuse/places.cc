@@ -2,6 +2,7 @@
 #include "places.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -25,33 +26,73 @@ absl::StatusOr<std::string> Resolve(const std::string& path) {
   return std::string(resolved.get());
 }
 
-absl::StatusOr<std::string> ResolveMountpoint(const std::string& path) {
-  auto resolved = Resolve(path);
-  if (!resolved.ok()) {
-    if (ErrnoOf(resolved.status()) != ENOTCONN) return resolved.status();
-    return Annotate(resolved.status(),
-                    "the daemon of what is mounted there has died; unmount it "
-                    "first");
+absl::Status DeadMount(const std::string& path, absl::string_view whose) {
+  return MakeError(ENOTCONN,
+                   absl::StrCat(path, ": the daemon of ", whose,
+                                " that is mounted here has died; unmount it "
+                                "first (umount -l, or fusermount3 -u)"));
+}
+
+// Unmounts what daemons of ours that died have left on `path`, be it several
+// mounts. OK: what is mounted there now, if anything, may be mounted over.
+absl::Status ClearMountpoint(const std::string& path, Log& log) {
+  while (const auto mount = FindMount(path)) {
+    if (!IsDead(path)) {
+      if (!absl::StartsWith(mount->type, "fuse.flatcow")) break;
+      return MakeError(EBUSY,
+                       absl::StrCat(path,
+                                    ": flatcow is already mounted here; "
+                                    "unmount it first (fusermount3 -u)"));
+    }
+    if (mount->type != "fuse.flatcow") {
+      return DeadMount(path, absl::StrCat("the ", mount->type));
+    }
+    if (geteuid() != 0 && mount->user != getuid()) {
+      return DeadMount(path, "another user's flatcow");
+    }
+    const absl::Status detached = DetachMount(path, mount->device);
+    if (!detached.ok()) return detached;
+    log.Write(
+        Severity::kInfo,
+        absl::StrCat(path, ": unmounted what a flatcow that died had left"));
   }
-  const auto mount = FindMount(*resolved);
-  if (mount.has_value() && absl::StartsWith(mount->type, "fuse.flatcow")) {
-    return MakeError(
-        EBUSY, absl::StrCat(*resolved,
-                            ": flatcow is already mounted here; unmount it "
-                            "first (fusermount3 -u)"));
+  return absl::OkStatus();
+}
+
+// Resolved without a request to what is mounted there, which may be dead.
+absl::StatusOr<std::string> ResolveMountpoint(std::string path) {
+  // A slash at the end would be a look inside.
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  auto resolved = Resolve(path);
+  if (ErrnoOf(resolved.status()) == ENOTCONN) {
+    return Annotate(resolved.status(),
+                    "the daemon of what is mounted above has died; unmount it "
+                    "first");
   }
   return resolved;
 }
 
 }  // namespace
 
-absl::StatusOr<Places> FindPlaces(const Options& options, int& exit_code) {
+absl::StatusOr<Places> FindPlaces(const Options& options, Log& log,
+                                  int& exit_code) {
   Places places;
+  struct stat stat;
+  // Before SOURCE, which a dead mount may cover.
+  exit_code = kExitMount;
+  auto mountpoint = ResolveMountpoint(options.mountpoint);
+  if (!mountpoint.ok()) return mountpoint.status();
+  const absl::Status cleared = ClearMountpoint(*mountpoint, log);
+  if (!cleared.ok()) return cleared;
+  if (::stat(mountpoint->c_str(), &stat) != 0 || !S_ISDIR(stat.st_mode)) {
+    return ErrnoError(ENOTDIR, *mountpoint);
+  }
+  places.mountpoint = *std::move(mountpoint);
+
   exit_code = kExitSystem;
   auto source = Resolve(options.source);
   if (!source.ok()) return source.status();
   places.source = options.source.front() == '/' ? options.source : *source;
-  struct stat stat;
   if (::stat(source->c_str(), &stat) != 0) return ErrnoError(errno, *source);
   if (S_ISREG(stat.st_mode)) {
     const size_t slash = source->rfind('/');
@@ -70,13 +111,6 @@ absl::StatusOr<Places> FindPlaces(const Options& options, int& exit_code) {
     }
     places.roots.push_back(*std::move(resolved));
   }
-  exit_code = kExitMount;
-  auto mountpoint = ResolveMountpoint(options.mountpoint);
-  if (!mountpoint.ok()) return mountpoint.status();
-  if (::stat(mountpoint->c_str(), &stat) != 0 || !S_ISDIR(stat.st_mode)) {
-    return ErrnoError(ENOTDIR, *mountpoint);
-  }
-  places.mountpoint = *std::move(mountpoint);
   return places;
 }
 

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "log.h"
 #include "options.h"
 
 namespace flatcow::daemon {
@@ -29,8 +30,12 @@ inline constexpr int kExitUsage = 1;
 inline constexpr int kExitSystem = 2;
 inline constexpr int kExitMount = 32;
 
-// On failure sets `exit_code`.
-absl::StatusOr<Places> FindPlaces(const Options& options, int& exit_code);
+// Where daemons of ours that died have left mounts on the mount point, unmounts
+// them, with a line in the log for each: who starts a daemon again, be it a
+// person or a service manager, must not find the place blocked for ever.
+// Others' mounts are not touched. On failure sets `exit_code`.
+absl::StatusOr<Places> FindPlaces(const Options& options, Log& log,
+                                  int& exit_code);
 
 }  // namespace flatcow::daemon
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
+#include "io/read_to_end.h"
 
 namespace flatcow {
 
@@ -16,7 +17,7 @@ absl::StatusOr<std::string> ReadLinkName(const File& file,
   std::string name(size, '\0');
   ASSIGN_OR_RETURN(
       const size_t length,
-      file.Read(offset,
+      ReadToEnd(file, offset,
                 absl::MakeSpan(reinterpret_cast<uint8_t*>(name.data()), size)));
   if (length < size) {
     return MakeError(EINVAL, absl::StrCat(file.path(), ": ", field,

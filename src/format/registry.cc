@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
+#include "io/read_to_end.h"
 
 namespace flatcow {
 namespace {
@@ -48,7 +49,8 @@ absl::StatusOr<const FormatDriver*> FormatByName(absl::string_view name) {
 
 absl::StatusOr<const FormatDriver*> FormatByMagic(const File& file) {
   std::array<uint8_t, kProbeBytes> head{};
-  ASSIGN_OR_RETURN(const size_t length, file.Read(0, absl::MakeSpan(head)));
+  ASSIGN_OR_RETURN(const size_t length,
+                   ReadToEnd(file, 0, absl::MakeSpan(head)));
   const absl::string_view text(reinterpret_cast<const char*>(head.data()),
                                length);
   for (const UnsupportedMagic& unsupported : kUnsupported) {

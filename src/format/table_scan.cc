@@ -6,6 +6,7 @@
 
 #include "base/byte_order.h"
 #include "base/status_macros.h"
+#include "io/read_to_end.h"
 
 namespace flatcow {
 
@@ -24,7 +25,7 @@ absl::Status ScanWords(
     const size_t wanted = static_cast<size_t>(
         std::min<uint64_t>(buffer.size(), bytes.end() - at));
     ASSIGN_OR_RETURN(const size_t length,
-                     file.Read(at, absl::MakeSpan(buffer).first(wanted)));
+                     ReadToEnd(file, at, absl::MakeSpan(buffer).first(wanted)));
     // The file may end inside the last word.
     const size_t words = (length + kWordBytes - 1) / kWordBytes;
     std::fill(buffer.begin() + static_cast<ptrdiff_t>(length),

@@ -92,6 +92,7 @@ class Overlay final : public Image {
 
   // Zeroing and allocating (overlay_zero.cc).
   absl::Status ZeroInside(Extent extent);
+  absl::Status ZeroInPlace(const Mapping& mapping);
   absl::Status ZeroRun(Extent run);
   absl::Status ZeroPart(Extent part);
   absl::Status ZeroClusters(Extent clusters);
@@ -99,7 +100,8 @@ class Overlay final : public Image {
   absl::Status MarkZero(Extent clusters);
   absl::Status AllocateRun(Extent run);
 
-  // A write reached the data file: the next round must sync it.
+  // A write reached the data file, in part at least: the next round must sync
+  // it.
   void NoteDataWritten() {
     if (!data_written_.load()) data_written_.store(true);
   }

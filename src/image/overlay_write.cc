@@ -68,10 +68,11 @@ absl::StatusOr<size_t> Overlay::Write(uint64_t guest_offset,
 absl::Status Overlay::WriteInPlace(const Mapping& mapping,
                                    const uint8_t* data) {
   const iovec piece = PieceOf(data, mapping.length);
-  RETURN_IF_ERROR(chain_.top().data_file().Write(
-      mapping.host_offset, absl::MakeConstSpan(&piece, 1)));
+  absl::Status status = chain_.top().data_file().Write(
+      mapping.host_offset, absl::MakeConstSpan(&piece, 1));
+  // A failed one may have written a part, which the guest sees from now on.
   NoteDataWritten();
-  return absl::OkStatus();
+  return status;
 }
 
 absl::Status Overlay::WriteAllocating(Extent extent, const uint8_t* data) {

@@ -47,15 +47,20 @@ absl::Status Overlay::ZeroInside(Extent extent) {
   while (extent.length != 0) {
     ASSIGN_OR_RETURN(const Mapping mapping, chain_.top().Map(extent));
     if (mapping.kind == Mapping::Kind::kData) {
-      RETURN_IF_ERROR(
-          chain_.top().data_file().Zero({mapping.host_offset, mapping.length}));
-      NoteDataWritten();
+      RETURN_IF_ERROR(ZeroInPlace(mapping));
     } else if (mapping.kind == Mapping::Kind::kBacking) {
       RETURN_IF_ERROR(ZeroRun({extent.offset, mapping.length}));
     }
     extent = {extent.offset + mapping.length, extent.length - mapping.length};
   }
   return FlushIfCacheIsFull();
+}
+
+absl::Status Overlay::ZeroInPlace(const Mapping& mapping) {
+  absl::Status status =
+      chain_.top().data_file().Zero({mapping.host_offset, mapping.length});
+  NoteDataWritten();
+  return status;
 }
 
 // A run that was unallocated when it was looked at.
@@ -93,9 +98,7 @@ absl::Status Overlay::ZeroClusters(Extent clusters) {
         chain_.top().Map(
             {clusters.offset, std::min(clusters.length, kResolveBytes)}));
     if (mapping.kind == Mapping::Kind::kData) {
-      RETURN_IF_ERROR(
-          chain_.top().data_file().Zero({mapping.host_offset, mapping.length}));
-      NoteDataWritten();
+      RETURN_IF_ERROR(ZeroInPlace(mapping));
     } else if (mapping.kind == Mapping::Kind::kBacking) {
       RETURN_IF_ERROR(ZeroUnmapped({clusters.offset, mapping.length}));
     }

@@ -15,6 +15,7 @@
 #include "base/status_macros.h"
 #include "flatcow/image.h"
 #include "flatcow/status.h"
+#include "io/read_to_end.h"
 
 namespace flatcow {
 
@@ -183,8 +184,9 @@ absl::Status MetadataPages::ReadPage(uint64_t page, Words& words) const {
   size_t length = 0;
   if (wanted != 0) {
     ASSIGN_OR_RETURN(
-        length, file_.Read(base_offset_ + page * MetadataCache::kPageBytes,
-                           absl::MakeSpan(bytes, static_cast<size_t>(wanted))));
+        length,
+        ReadToEnd(file_, base_offset_ + page * MetadataCache::kPageBytes,
+                  absl::MakeSpan(bytes, static_cast<size_t>(wanted))));
   }
   std::memset(bytes + length, 0, MetadataCache::kPageBytes - length);
   for (uint64_t& word : words) word = le64toh(word);

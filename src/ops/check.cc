@@ -21,8 +21,10 @@ LockRole RoleOf(const CheckOptions& options) {
 // What is below does not decide whether the image itself is sound.
 void WarnOfBacking(FileSystem& file_system, const std::string& path,
                    const CheckOptions& options, CheckResult& result) {
-  const auto image =
-      OpenImage(file_system, path, {.format = options.format, .lock = false});
+  const auto image = OpenImage(file_system, path,
+                               {.format = options.format,
+                                .lock = false,
+                                .metadata_cache = NewMetadataCache(1)});
   if (!image.ok()) {
     result.warnings.push_back(std::string(image.status().message()));
   }

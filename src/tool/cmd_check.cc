@@ -11,6 +11,7 @@
 #include "common_options.h"
 #include "flatcow/file.h"
 #include "flatcow/image_ops.h"
+#include "flatcow/printable.h"
 #include "flatcow/status.h"
 #include "output.h"
 

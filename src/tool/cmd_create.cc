@@ -12,6 +12,7 @@
 #include "create_keys.h"
 #include "flatcow/file.h"
 #include "flatcow/image_ops.h"
+#include "flatcow/printable.h"
 #include "flatcow/status.h"
 #include "output.h"
 #include "size.h"

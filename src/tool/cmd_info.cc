@@ -11,6 +11,7 @@
 #include "flatcow/file.h"
 #include "flatcow/image.h"
 #include "flatcow/image_ops.h"
+#include "flatcow/printable.h"
 #include "output.h"
 #include "size.h"
 

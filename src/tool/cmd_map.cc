@@ -21,6 +21,7 @@
 #include "flatcow/file.h"
 #include "flatcow/image.h"
 #include "flatcow/image_ops.h"
+#include "flatcow/printable.h"
 #include "map_runs.h"
 #include "output.h"
 #include "size.h"

@@ -20,10 +20,6 @@ using Json = nlohmann::ordered_json;
 // UTF-8 become U+FFFD.
 void PrintJson(std::ostream& out, const Json& value);
 
-// `text` with control characters written as \xNN: the names inside an image
-// are a stranger's, and must not command the terminal or forge a line.
-std::string Printable(absl::string_view text);
-
 // "flatcow-img: warning: MESSAGE" to the error stream.
 void PrintWarning(const Streams& streams, absl::string_view message);
 

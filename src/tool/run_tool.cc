@@ -7,6 +7,7 @@
 #include "absl/types/span.h"
 #include "command.h"
 #include "common_options.h"
+#include "flatcow/printable.h"
 #include "help.h"
 #include "options.h"
 #include "output.h"

@@ -214,6 +214,18 @@ TEST_P(FailureTest, AReservationOfAFailedWriteIsUsedAgain) {
   EXPECT_TRUE(IsClean(memory_, path_));
 }
 
+// The guest sees that part, so a flush must make it durable.
+TEST_P(FailureTest, APartOfAFailedWriteIsSynced) {
+  WriteDisk(*image_, 0, PatternText(1, kCluster));
+  Must(image_->Flush());
+  files_.Inject({.kinds = kWriteFault, .path = DataPath(), .partial = true});
+  EXPECT_TRUE(Fails(TryWrite(0, PatternText(2, kCluster)), EIO, DataPath()));
+  EXPECT_EQ(ReadDisk(*image_, {0, 512}), PatternText(2, 512));
+  const uint64_t syncs = files_.Count(kSyncFault);
+  Must(image_->Flush());
+  EXPECT_EQ(files_.Count(kSyncFault), syncs + 1);
+}
+
 TEST_P(FailureTest, ACopyOnWriteReadThatFailsFailsTheWriteOnly) {
   files_.Inject({.kinds = kReadFault, .path = "/base"});
   EXPECT_TRUE(Fails(TryWrite(5, "hello"), EIO, "/base"));

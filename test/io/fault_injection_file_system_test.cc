@@ -98,8 +98,11 @@ TEST_F(FaultInjectionFileSystemTest, PartialOperations) {
   std::vector<uint8_t> buffer(8);
   EXPECT_EQ(*file->Read(0, absl::MakeSpan(buffer)), 4u);
   files_.Inject({.kinds = kWriteFault, .partial = true});
-  EXPECT_EQ(ErrnoOf(Write(*file, "abcdef")), EIO);
-  EXPECT_EQ(memory_.Contents("/a"), "abc3456789");
+  // Half of 1600 bytes ends inside the second sector.
+  EXPECT_EQ(ErrnoOf(Write(*file, std::string(1600, 'x'))), EIO);
+  EXPECT_EQ(memory_.Contents("/a"), std::string(512, 'x'));
+  files_.Inject({.kinds = kReadFault, .partial = true, .read_at_most = 1});
+  EXPECT_EQ(*file->Read(0, absl::MakeSpan(buffer)), 1u);
 }
 
 TEST_F(FaultInjectionFileSystemTest, ReopenedFilesFailToo) {

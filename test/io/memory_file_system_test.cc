@@ -161,6 +161,21 @@ TEST(MemoryFileSystemTest, ASnapshotIsApart) {
   EXPECT_EQ(copy->Paths(), (std::vector<std::string>{"/a", "/b"}));
 }
 
+TEST(MemoryFileSystemTest, PagesOfASnapshotAreCopiedBeforeTheyChange) {
+  MemoryFileSystem files;
+  const auto file = *files.Create("/a");
+  ASSERT_TRUE(Write(*file, 0, "before").ok());
+  const auto copy = files.Snapshot();
+  const auto again = copy->Snapshot();
+  EXPECT_EQ(copy->Fingerprint(), files.Fingerprint());
+  ASSERT_TRUE(Write(**copy->Open("/a", Access::kReadWrite), 0, "B").ok());
+  ASSERT_TRUE(file->Zero({0, 2}).ok());
+  EXPECT_EQ(files.Contents("/a"), std::string("\0\0fore", 6));
+  EXPECT_EQ(copy->Contents("/a"), "Before");
+  EXPECT_EQ(again->Contents("/a"), "before");
+  EXPECT_NE(copy->Fingerprint(), again->Fingerprint());
+}
+
 TEST(MemoryFileSystemTest, ChangesMoveTheClock) {
   MemoryFileSystem files;
   const auto file = *files.Create("/a");

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,6 +39,7 @@ class ReadySocket {
     address.sun_family = AF_UNIX;
     std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
     bind(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address));
+    chmod(path.c_str(), 0666);  // the daemon may be another user's
     timeval timeout = {0, 100'000};
     setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
   }
@@ -80,6 +82,19 @@ bool CanMount(std::string* why_not) {
 std::string DaemonBinary() { return FromEnvironment("FLATCOW_BINARY"); }
 std::string ToolBinary() { return FromEnvironment("FLATCOW_IMG_BINARY"); }
 
+ThroughProgram::ThroughProgram(const std::string& command)
+    : before_(DaemonBinary()) {
+  const std::string script = directory_ / "flatcow";
+  std::ofstream(script) << "#!/bin/sh\nexec " << command << " '" << before_
+                        << "' \"$@\"\n";
+  chmod(script.c_str(), 0755);
+  setenv("FLATCOW_BINARY", script.c_str(), 1);
+}
+
+ThroughProgram::~ThroughProgram() {
+  setenv("FLATCOW_BINARY", before_.c_str(), 1);
+}
+
 Daemon::Daemon(const std::string& source, std::vector<std::string> arguments,
                const std::string& mountpoint)
     : own_directory_(std::make_unique<TemporaryDirectory>()),
@@ -87,9 +102,9 @@ Daemon::Daemon(const std::string& source, std::vector<std::string> arguments,
   if (mountpoint_.empty()) {
     mountpoint_ = *own_directory_ / "mnt";
     mkdir(mountpoint_.c_str(), 0755);
-    // Other users must be able to get as far as the mount.
-    chmod(own_directory_->path().c_str(), 0755);
   }
+  // Other users must be able to get as far as the mount and the socket.
+  chmod(own_directory_->path().c_str(), 0755);
   const std::string ready_path = *own_directory_ / "ready";
   ReadySocket ready(ready_path);
   std::vector<std::string> words = {DaemonBinary(), "-f"};

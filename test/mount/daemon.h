@@ -36,6 +36,20 @@ bool CanMount(std::string* why_not);
 std::string DaemonBinary();
 std::string ToolBinary();
 
+// While it lives, daemons are started by `command`, which must exec what
+// follows it: "setpriv --reuid=1", "strace -f -o trace".
+class ThroughProgram {
+ public:
+  explicit ThroughProgram(const std::string& command);
+  ~ThroughProgram();
+  ThroughProgram(const ThroughProgram&) = delete;
+  ThroughProgram& operator=(const ThroughProgram&) = delete;
+
+ private:
+  TemporaryDirectory directory_;
+  const std::string before_;
+};
+
 class Daemon {
  public:
   // Mounts `source` on a fresh directory, or on `mountpoint` if not empty, and

@@ -8,8 +8,8 @@ once in `file` and what replaces it; `tests` are the programs to try first.
 from dataclasses import dataclass
 
 # Test programs that a fault may show in, the quick ones first.
-PROGRAMS = ["format", "cache", "image", "hostile_image", "interop", "model",
-            "concurrency", "order", "crash", "fault"]
+PROGRAMS = ["format", "cache", "io", "image", "hostile_image", "repair",
+            "interop", "model", "concurrency", "order", "crash", "fault"]
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,12 @@ WRITE_MUTANTS = [
            [("hold(ranges_, ClustersOf(extent));", "hold(ranges_, extent);")],
            ["order"]),
     Mutant("write-in-place-not-noted", WRITE,
-           [("  NoteDataWritten();\n  return absl::OkStatus();",
-             "  return absl::OkStatus();")],
+           [("  NoteDataWritten();\n  return status;", "  return status;")],
            ["image"]),
+    Mutant("failed-write-in-place-not-noted", WRITE,
+           [("  NoteDataWritten();\n  return status;",
+             "  if (status.ok()) NoteDataWritten();\n  return status;")],
+           ["fault"]),
     Mutant("new-data-not-noted", WRITE,
            [("  NoteDataWritten();\n  RETURN_IF_ERROR(layer.Publish",
              "  RETURN_IF_ERROR(layer.Publish")],
@@ -135,11 +138,7 @@ WRITE_MUTANTS = [
            [("    layer.Release(reservation);\n", "")],
            ["fault", "image"]),
     Mutant("punch-not-noted", ZERO,
-           [("      NoteDataWritten();\n"
-             "    } else if (mapping.kind == Mapping::Kind::kBacking) {\n"
-             "      RETURN_IF_ERROR(ZeroRun(",
-             "    } else if (mapping.kind == Mapping::Kind::kBacking) {\n"
-             "      RETURN_IF_ERROR(ZeroRun(")],
+           [("  NoteDataWritten();\n  return status;", "  return status;")],
            ["image", "crash"]),
     Mutant("zero-part-shows-backing", ZERO,
            [("  if (zero) return absl::OkStatus();\n  while (part",
@@ -251,8 +250,7 @@ QED_MUTANTS = [
 
 REPAIR_MUTANTS = [
     Mutant("open-writes-to-damage", QED_DRIVER,
-           [("if (found.corruptions != 0 || found.check_errors != 0) {",
-             "if (found.check_errors != 0) {")],
+           [("    if (found.corruptions != 0) {", "    if (false) {")],
            ["image", "hostile_image"]),
     Mutant("open-keeps-need-check", QED_DRIVER,
            [("    RETURN_IF_ERROR(Check(file, header, Repair::kLeaks, "
@@ -280,6 +278,17 @@ REPAIR_MUTANTS = [
              "  if (repair_ == Repair::kNone) return absl::OkStatus();\n"
              "  RETURN_IF_ERROR(ClearNeedCheck());\n")],
            ["hostile_image", "crash"]),
+    Mutant("shared-cluster-left", QED_CHECK,
+           [("  if (shared_clusters_ == 0) return", "  return")],
+           ["hostile_image", "repair"]),
+    Mutant("overlapping-table-left", "src/format/qed/table_overlap.h",
+           [("table.offset - kept.back().offset < table_bytes",
+             "table.offset == kept.back().offset")],
+           ["hostile_image", "repair"]),
+    Mutant("short-read-of-metadata-is-the-end", "src/io/read_to_end.cc",
+           [("if (offset + length >= stat.size) return length;",
+             "if (stat.size != 0) return length;")],
+           ["io", "fault"]),
     Mutant("copied-cluster-not-synced", QED_CHECK,
            [("  if (copies.empty()) return absl::OkStatus();\n"
              "  RETURN_IF_ERROR(file_.Sync());",

@@ -6,12 +6,15 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
 #include "support/file_wrapper.h"
 
 namespace flatcow {
 namespace {
+
+constexpr uint64_t kSectorBytes = 512;
 
 absl::Status Injected(const Fault& fault, absl::string_view path,
                       absl::string_view operation) {
@@ -36,7 +39,7 @@ class FaultInjectionFile final : public FileWrapper {
                               absl::Span<uint8_t> buffer) const override {
     if (const auto fault = injector_.Next(kReadFault, path())) {
       if (!fault->partial) return Injected(*fault, path(), "read");
-      buffer = buffer.subspan(0, buffer.size() / 2);
+      buffer = buffer.first(std::min(fault->read_at_most, buffer.size() / 2));
     }
     return wrapped().Read(offset, buffer);
   }
@@ -103,7 +106,8 @@ class FaultInjectionFile final : public FileWrapper {
   absl::Status WriteHalf(uint64_t offset, absl::Span<const iovec> pieces) {
     size_t length = 0;
     for (const iovec& piece : pieces) length += piece.iov_len;
-    size_t left = length / 2;
+    const uint64_t end = RoundDown(offset + length / 2, kSectorBytes);
+    size_t left = end > offset ? static_cast<size_t>(end - offset) : 0;
     std::vector<iovec> half;
     for (const iovec& piece : pieces) {
       half.push_back({piece.iov_base, std::min(piece.iov_len, left)});
@@ -133,7 +137,7 @@ std::optional<Fault> FaultInjectionFileSystem::Next(FaultKind kind,
       if (!result.has_value()) result = fault;
     }
   }
-  if (result.has_value()) ++injected_;
+  if (result.has_value()) injected_.push_back(kind);
   return result;
 }
 
@@ -191,6 +195,11 @@ uint64_t FaultInjectionFileSystem::Count(uint32_t kinds) const {
 }
 
 uint64_t FaultInjectionFileSystem::Injected() const {
+  MutexLock lock(mutex_);
+  return injected_.size();
+}
+
+std::vector<FaultKind> FaultInjectionFileSystem::InjectedKinds() const {
   MutexLock lock(mutex_);
   return injected_;
 }

@@ -44,6 +44,7 @@ enum FaultKind : uint32_t {
   kSeekFault = 1 << 10,
   // What the main paths do; locks, attributes and seeks count only when named.
   kAnyFault = (1 << 8) - 1,
+  kEveryFault = (1 << 11) - 1,
 };
 
 struct Fault {
@@ -57,8 +58,10 @@ struct Fault {
   // All later ones fail too.
   bool forever = false;
   // A read succeeds with half of its bytes; a write fails after half of its
-  // bytes.
+  // bytes, at a border of the file's 512-byte sectors.
   bool partial = false;
+  // A partial read gets no more bytes than these.
+  size_t read_at_most = ~size_t{0};
 };
 
 class FaultInjectionFileSystem final : public FileSystem {
@@ -85,6 +88,8 @@ class FaultInjectionFileSystem final : public FileSystem {
   // first.
   uint64_t Count(uint32_t kinds = kAnyFault) const;
   uint64_t Injected() const;
+  // What was made to fail so far, in order.
+  std::vector<FaultKind> InjectedKinds() const;
 
  private:
   friend class FaultInjectionFile;
@@ -104,7 +109,7 @@ class FaultInjectionFileSystem final : public FileSystem {
   mutable Mutex mutex_;
   std::vector<Armed> faults_ ABSL_GUARDED_BY(mutex_);
   std::array<uint64_t, 32> counts_ ABSL_GUARDED_BY(mutex_) = {};  // by bit
-  uint64_t injected_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<FaultKind> injected_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace flatcow

@@ -15,6 +15,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/hash/hash.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -31,6 +32,27 @@ constexpr uint64_t kMaxSize = std::numeric_limits<int64_t>::max();
 constexpr int kMaxLinks = 40;
 
 using Page = std::array<uint8_t, kPageBytes>;
+
+// A page that snapshots may share: copied before the first write.
+class SharedPage {
+ public:
+  const uint8_t* data() const { return page_->data(); }
+
+  uint8_t* Modify() {
+    if (shared_) page_ = std::make_shared<Page>(*page_);
+    shared_ = false;
+    return page_->data();
+  }
+
+  SharedPage Share() {
+    shared_ = true;
+    return *this;
+  }
+
+ private:
+  std::shared_ptr<Page> page_ = std::make_shared<Page>();
+  bool shared_ = false;
+};
 
 // A clock that moves with every change, so that tests can see one.
 int64_t NextTime() {
@@ -57,6 +79,10 @@ std::string Normalize(absl::string_view path) {
   return absl::StrCat("/", absl::StrJoin(parts, "/"));
 }
 
+absl::string_view BytesOf(const SharedPage& page) {
+  return {reinterpret_cast<const char*>(page.data()), kPageBytes};
+}
+
 // What a link at `path` stands for.
 std::string LinkTarget(absl::string_view path, absl::string_view target) {
   if (absl::StartsWith(target, "/")) return Normalize(target);
@@ -71,7 +97,8 @@ struct MemoryInode {
   const uint64_t number;
 
   Mutex mutex;
-  std::map<uint64_t, Page> pages ABSL_GUARDED_BY(mutex);  // by page index
+  // By page index.
+  std::map<uint64_t, SharedPage> pages ABSL_GUARDED_BY(mutex);
   uint64_t size ABSL_GUARDED_BY(mutex) = 0;
   mode_t mode ABSL_GUARDED_BY(mutex) = S_IFREG | 0644;
   int64_t mtime_ns ABSL_GUARDED_BY(mutex) = NextTime();
@@ -107,8 +134,7 @@ struct MemoryInode {
     while (length != 0) {
       const uint64_t start = offset % kPageBytes;
       const uint64_t count = std::min(length, kPageBytes - start);
-      Page& page = pages.try_emplace(offset / kPageBytes).first->second;
-      std::memcpy(page.data() + start, from, count);
+      std::memcpy(pages[offset / kPageBytes].Modify() + start, from, count);
       offset += count;
       from += count;
       length -= count;
@@ -125,8 +151,7 @@ struct MemoryInode {
       if (from == page_begin && to == page_begin + kPageBytes) {
         page = pages.erase(page);
       } else {
-        std::fill(page->second.begin() + (from - page_begin),
-                  page->second.begin() + (to - page_begin), 0);
+        std::fill_n(page->second.Modify() + (from - page_begin), to - from, 0);
         ++page;
       }
     }
@@ -142,8 +167,10 @@ struct MemoryInode {
     FileStat result;
     result.id = {1, number};
     result.mode = mode;
-    result.uid = getuid();
-    result.gid = getgid();
+    static const uid_t uid = getuid();
+    static const gid_t gid = getgid();
+    result.uid = uid;
+    result.gid = gid;
     result.size = size;
     result.allocated_bytes = pages.size() * kPageBytes;
     result.mtime_ns = mtime_ns;
@@ -407,7 +434,9 @@ std::unique_ptr<MemoryFileSystem> MemoryFileSystem::Snapshot() const {
       inode = std::make_shared<MemoryInode>(name.inode->number);
       MutexLock from_lock(name.inode->mutex);
       MutexLock to_lock(inode->mutex);
-      inode->pages = name.inode->pages;
+      for (auto& [index, page] : name.inode->pages) {
+        inode->pages.emplace_hint(inode->pages.end(), index, page.Share());
+      }
       inode->size = name.inode->size;
       inode->mode = name.inode->mode;
       inode->mtime_ns = name.inode->mtime_ns;
@@ -416,6 +445,23 @@ std::unique_ptr<MemoryFileSystem> MemoryFileSystem::Snapshot() const {
     target.inode = inode;
   }
   return copy;
+}
+
+uint64_t MemoryFileSystem::Fingerprint() const {
+  static constexpr Page kZeroes{};
+  MutexLock lock(mutex_);
+  size_t hash = 0;
+  for (const auto& [path, name] : names_) {
+    hash = absl::HashOf(hash, path, name.target);
+    if (name.inode == nullptr) continue;
+    MutexLock inode_lock(name.inode->mutex);
+    hash = absl::HashOf(hash, name.inode->size);
+    for (const auto& [index, page] : name.inode->pages) {
+      if (std::memcmp(page.data(), kZeroes.data(), kPageBytes) == 0) continue;
+      hash = absl::HashOf(hash, index, BytesOf(page));
+    }
+  }
+  return hash;
 }
 
 bool MemoryFileSystem::Exists(absl::string_view path) const {
@@ -464,7 +510,7 @@ void MemoryFileSystem::SetContents(absl::string_view path,
     const size_t offset = RoundDown(contents.size() - 1, kPageBytes);
     const absl::string_view page = contents.substr(offset);
     if (page.find_first_not_of('\0') != absl::string_view::npos) {
-      std::memcpy(inode->pages[offset / kPageBytes].data(), page.data(),
+      std::memcpy(inode->pages[offset / kPageBytes].Modify(), page.data(),
                   page.size());
     }
     contents.remove_suffix(page.size());

@@ -44,9 +44,13 @@ class MemoryFileSystem final : public FileSystem {
   absl::Status Remove(const std::string& path) override;
   absl::StatusOr<FileStat> Stat(const std::string& path) override;
 
-  // A deep copy: names, hard links, contents, read-only marks and inode
-  // numbers, but no byte locks. Files open here stay here.
+  // A copy: names, hard links, contents, read-only marks and inode numbers, but
+  // no byte locks. Files open here stay here. Pages are shared until one of the
+  // two changes, so it is cheap.
   std::unique_ptr<MemoryFileSystem> Snapshot() const;
+
+  // A hash of names, sizes and bytes, the same for the same in this process.
+  uint64_t Fingerprint() const;
 
   // What a test asks of a file must exist: the rest of this class ends the
   // process, with a message, where it does not.

@@ -148,6 +148,11 @@ std::vector<FileOperation> RecordingFileSystem::Operations() const {
   return result;
 }
 
+size_t RecordingFileSystem::Count() const {
+  MutexLock lock(mutex_);
+  return operations_.size();
+}
+
 void RecordingFileSystem::Clear() {
   MutexLock lock(mutex_);
   operations_.clear();

@@ -72,6 +72,8 @@ class RecordingFileSystem final : public FileSystem {
   // stands before a successful sync of the same file is durable once the sync
   // has ended.
   std::vector<FileOperation> Operations() const;
+  // How many there are so far: where a test is.
+  size_t Count() const;
   void Clear();
 
   // Called before each operation is passed on, with no lock held, so that a

@@ -112,7 +112,7 @@ TEST_F(InfoTest, NamesCannotForgeLinesOrKeys) {
       {"create", "-q", "-u", "-f", "qed", "-b", name, "-F", "raw", "a", "1M"});
   ASSERT_EQ(made.code, 0) << made.err;
   EXPECT_THAT(Done("info a").out,
-              HasSubstr("\nbacking file: x\\x0a\\x1b[2J\xff\n"));
+              HasSubstr("\nbacking file: x\\x0a\\x1b[2J\\xff\n"));
   EXPECT_EQ(Done("info --output=json a").Json()["backing-filename"],
             "x\n\x1b[2J\xef\xbf\xbd");
 }

@@ -12,6 +12,7 @@
 #include "format/addcow/layer.h"
 #include "format/link_name.h"
 #include "format/registry.h"
+#include "io/read_to_end.h"
 
 namespace flatcow {
 namespace addcow {
@@ -20,7 +21,8 @@ namespace {
 absl::StatusOr<Header> ReadRawHeader(const File& file) {
   std::array<uint8_t, kHeaderBytes> bytes{};
   ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
-  ASSIGN_OR_RETURN(const size_t length, file.Read(0, absl::MakeSpan(bytes)));
+  ASSIGN_OR_RETURN(const size_t length,
+                   ReadToEnd(file, 0, absl::MakeSpan(bytes)));
   auto header =
       ParseHeader(absl::MakeConstSpan(bytes).first(length), stat.size);
   if (!header.ok()) return Annotate(header.status(), file.path());

@@ -39,6 +39,7 @@ class Checker {
       : file_(file),
         header_(header),
         geometry_(header),
+        file_size_(file_size),
         file_end_(RoundDown(file_size, header.cluster_size)),
         end_(file_end_),
         repair_(repair),
@@ -65,6 +66,8 @@ class Checker {
   absl::Status BadEntry(absl::string_view name, uint64_t index, uint64_t at,
                         uint64_t value, uint64_t guest, uint64_t length);
   absl::Status BadL1Entry(const TableEntry& entry);
+  void AddChanged(uint64_t guest, uint64_t length);
+  void ListChanges();
   void AddTable(uint64_t host_offset);
 
   // Repairs, each durable on return.
@@ -74,7 +77,8 @@ class Checker {
   absl::Status UnshareClustersOf(const TableEntry& table);
   // Return values: where the copy is, behind everything else.
   absl::StatusOr<uint64_t> CopyToEnd(uint64_t host_offset, uint64_t length);
-  absl::Status FixLeaks();
+  absl::Status CutTail();
+  void CountLeaks();
   absl::Status ClearNeedCheck();
 
   // Guest offset of an L1 entry; entries past 2^63 reach nothing.
@@ -86,6 +90,7 @@ class Checker {
   File& file_;
   const Header header_;
   const Geometry geometry_;
+  const uint64_t file_size_;
   const uint64_t file_end_;  // in whole clusters
   uint64_t end_;             // the same after repairs
   const Repair repair_;
@@ -95,6 +100,8 @@ class Checker {
   ClusterSet data_clusters_;
   uint64_t shared_clusters_ = 0;
   bool repair_failed_ = false;
+  std::vector<Extent> changed_;  // guest ranges whose entries were dropped
+  uint64_t unlisted_changes_ = 0;
   uint64_t last_data_ = 0;  // the data cluster an entry saw last
 };
 
@@ -123,15 +130,37 @@ absl::Status Checker::BadEntry(absl::string_view name, uint64_t index,
     return status;
   }
   ++result_.corruptions_fixed;
-  if (guest < header_.image_size && result_.changed.size() < kMaxProblems) {
-    const uint64_t end = std::min(header_.image_size, guest + length);
+  AddChanged(guest, length);
+  return absl::OkStatus();
+}
+
+void Checker::AddChanged(uint64_t guest, uint64_t length) {
+  if (guest >= header_.image_size) return;
+  length = std::min(length, header_.image_size - guest);
+  if (!changed_.empty() && changed_.back().end() == guest) {
+    changed_.back().length += length;
+  } else if (changed_.size() < kMaxProblems) {
+    changed_.push_back({guest, length});
+  } else {
+    ++unlisted_changes_;
+  }
+}
+
+void Checker::ListChanges() {
+  std::sort(
+      changed_.begin(), changed_.end(),
+      [](const Extent& a, const Extent& b) { return a.offset < b.offset; });
+  for (const Extent& range : changed_) {
     result_.changed.push_back(
-        absl::StrCat("guest bytes ", guest, " to ", end - 1,
+        absl::StrCat("guest bytes ", range.offset, " to ", range.end() - 1,
                      (header_.features & kFeatureBackingFile) != 0
                          ? " are the backing file's again"
                          : " read as zeroes now"));
   }
-  return absl::OkStatus();
+  if (unlisted_changes_ != 0) {
+    result_.changed.push_back(absl::StrCat(
+        "the same is true for ", unlisted_changes_, " more guest ranges"));
+  }
 }
 
 absl::Status Checker::ScanL1(std::vector<TableEntry>& tables) {
@@ -262,6 +291,8 @@ absl::Status Checker::UnshareTables(std::vector<TableEntry>& tables,
 absl::Status Checker::UnshareClusters(const std::vector<TableEntry>& tables) {
   if (shared_clusters_ == 0) return absl::OkStatus();
   RETURN_IF_ERROR(file_.Sync());
+  // An interrupted repair may have left copies there.
+  RETURN_IF_ERROR(CutTail());
   data_clusters_ = ClusterSet();
   for (const TableEntry& table : tables) {
     RETURN_IF_ERROR(UnshareClustersOf(table));
@@ -293,18 +324,25 @@ absl::Status Checker::UnshareClustersOf(const TableEntry& table) {
   return file_.Sync();
 }
 
-absl::Status Checker::FixLeaks() {
+// What nothing refers to at the end of the file.
+absl::Status Checker::CutTail() {
   const uint64_t cluster_size = geometry_.cluster_size();
   const uint64_t used =
       std::max(table_clusters_.end(), data_clusters_.end()) * cluster_size;
   const uint64_t keep = std::max(used, geometry_.l1_extent().end());
-  if (keep >= end_) return absl::OkStatus();
+  // A part of a cluster at the end goes too; QEMU may take it for a whole one.
+  if (keep >= std::max(end_, file_size_)) return absl::OkStatus();
   RETURN_IF_ERROR(file_.Truncate(keep));
   RETURN_IF_ERROR(file_.Sync());
-  const uint64_t fixed = std::min(result_.leaks, (end_ - keep) / cluster_size);
-  result_.leaks_fixed += fixed;
-  result_.leaks -= fixed;
+  result_.leaks_fixed += (end_ - keep) / cluster_size;
+  end_ = keep;
   return absl::OkStatus();
+}
+
+void Checker::CountLeaks() {
+  // Everything that is used lies behind the header and inside the file.
+  result_.leaks = end_ / geometry_.cluster_size() - header_.header_size -
+                  table_clusters_.count() - data_clusters_.count();
 }
 
 absl::Status Checker::ClearNeedCheck() {
@@ -337,20 +375,20 @@ absl::Status Checker::Run() {
   if (repair_ == Repair::kAll && result_.check_errors == 0) {
     RETURN_IF_ERROR(UnshareClusters(tables));
   }
-  // Everything that is used lies behind the header and inside the file.
-  result_.leaks = end_ / cluster_size - header_.header_size -
-                  table_clusters_.count() - data_clusters_.count();
+  CountLeaks();
   if (result_.leaks != 0) {
     AddProblem(result_, absl::StrCat(result_.leaks,
                                      " clusters that no entry refers to"));
   }
   if (repair_ == Repair::kNone) return absl::OkStatus();
+  ListChanges();
   if (result_.corruptions_fixed != 0) RETURN_IF_ERROR(file_.Sync());
   // Leaks beside damage may be what the damaged entry once named.
   if (result_.corruptions != 0 || result_.check_errors != 0) {
     return absl::OkStatus();
   }
-  RETURN_IF_ERROR(FixLeaks());
+  RETURN_IF_ERROR(CutTail());
+  CountLeaks();
   return ClearNeedCheck();
 }
 

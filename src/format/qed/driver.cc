@@ -12,6 +12,7 @@
 #include "format/qed/header.h"
 #include "format/qed/layer.h"
 #include "format/registry.h"
+#include "io/read_to_end.h"
 
 namespace flatcow {
 namespace qed {
@@ -25,7 +26,8 @@ struct OpenHeader {
 absl::StatusOr<OpenHeader> ReadRawHeader(const File& file) {
   std::array<uint8_t, kHeaderBytes> bytes{};
   ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
-  ASSIGN_OR_RETURN(const size_t length, file.Read(0, absl::MakeSpan(bytes)));
+  ASSIGN_OR_RETURN(const size_t length,
+                   ReadToEnd(file, 0, absl::MakeSpan(bytes)));
   auto header =
       ParseHeader(absl::MakeConstSpan(bytes).first(length), stat.size);
   if (!header.ok()) return Annotate(header.status(), file.path());
@@ -58,11 +60,19 @@ absl::Status PrepareForWriting(File& file, const Header& header) {
   if ((header.features & kFeatureNeedCheck) != 0) {
     CheckResult found;
     RETURN_IF_ERROR(Check(file, header, Repair::kNone, found));
-    if (found.corruptions != 0 || found.check_errors != 0) {
+    // A disk that fails for a moment is no reason to repair anything.
+    if (found.check_errors != 0) {
+      return MakeError(
+          EIO,
+          absl::StrCat(file.path(), ": the image was not closed cleanly and ",
+                       found.check_errors, " of its tables can't be read (",
+                       found.problems.front(), ")"));
+    }
+    if (found.corruptions != 0) {
       return MakeError(
           EROFS,
           absl::StrCat(file.path(), ": the image was not closed cleanly and ",
-                       found.corruptions + found.check_errors,
+                       found.corruptions,
                        " of its table entries are bad: it can only be read "
                        "until flatcow-img check -r all has repaired it"));
     }

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fault/fault_verbs.h"
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "flatcow/image.h"
+#include "flatcow/image_ops.h"
+#include "format/qed/header.h"
+#include "model/chain_shape.h"
+#include "model/disk_model.h"
+#include "model/image_testing.h"
+
+namespace flatcow {
+namespace {
+
+using Effect = FaultVerb::Effect;
+using Prepare = std::function<void(MemoryFileSystem&)>;
+
+constexpr uint32_t kCluster = 4096;
+constexpr uint64_t kL1 = kCluster;         // of an image made here
+constexpr uint64_t kTable = 5 * kCluster;  // its first L2 table
+
+// ---- Images ----
+
+// An image that holds some data, over the chain.
+Prepare Chain(std::vector<std::string> formats) {
+  return [formats](MemoryFileSystem& files) {
+    const bool based = formats != std::vector<std::string>{"raw"};
+    MakeChain(files, {.formats = formats,
+                      .cluster_size = kCluster,
+                      .base_clusters = based ? 5u : 0u,
+                      .base_odd = 77,
+                      .disk_clusters = 8});
+    const auto image = Must(OpenImage(files, kChainImage, Writable()));
+    WriteDisk(*image, 5000, PatternText(1, 9000));
+    Must(image->WriteZeroes({4 * kCluster, kCluster}));
+    Must(image->Flush());
+  };
+}
+
+// A QED image with clusters that nothing refers to at its end.
+void LeakyQed(MemoryFileSystem& files) {
+  Chain({"qed"})(files);
+  const std::string bytes = files.Contents(kChainImage);
+  files.SetContents(kChainImage, bytes + PatternText(3, 2 * kCluster));
+}
+
+// The same, not closed cleanly.
+void UncleanQed(MemoryFileSystem& files) {
+  LeakyQed(files);
+  std::string bytes = files.Contents(kChainImage);
+  bytes[qed::kFeaturesOffset] |= static_cast<char>(qed::kFeatureNeedCheck);
+  files.SetContents(kChainImage, bytes);
+}
+
+// An entry that points nowhere.
+void DamagedQed(MemoryFileSystem& files) {
+  UncleanQed(files);
+  PokeFile(files, kChainImage, kTable + 2 * sizeof(uint64_t),
+           Little64(uint64_t{1} << 40));
+}
+
+// Clusters and a table with two users each.
+void SharedQed(MemoryFileSystem& files) {
+  LeakyQed(files);
+  PokeFile(files, kChainImage, kL1 + sizeof(uint64_t), Little64(kTable));
+  std::string entry =
+      files.Contents(kChainImage).substr(kTable + sizeof(uint64_t), 8);
+  PokeFile(files, kChainImage, kTable + 6 * sizeof(uint64_t), entry);
+}
+
+// Bits past the end of the disk.
+void StaleAddCow(MemoryFileSystem& files) {
+  Chain({"add-cow"})(files);
+  PokeFile(files, kChainImage, kCluster + 1, "\x7f");
+}
+
+// ---- Verbs ----
+
+absl::StatusOr<std::string> ReadAll(Image& image) {
+  std::vector<uint8_t> bytes(image.Size());
+  ASSIGN_OR_RETURN(const size_t length, image.Read(0, absl::MakeSpan(bytes)));
+  return std::string(bytes.begin(),
+                     bytes.begin() + static_cast<ptrdiff_t>(length));
+}
+
+auto OpenAs(Access access) {
+  return [access](FileSystem& files) -> absl::StatusOr<VerbResult> {
+    OpenOptions options;
+    options.access = access;
+    options.metadata_cache = NewMetadataCache(1);
+    ASSIGN_OR_RETURN(const auto image, OpenImage(files, kChainImage, options));
+    ASSIGN_OR_RETURN(std::string text, ReadAll(*image));
+    return VerbResult{std::move(text)};
+  };
+}
+
+absl::StatusOr<VerbResult> MakeWritable(FileSystem& files) {
+  ASSIGN_OR_RETURN(const auto image, OpenImage(files, kChainImage, {}));
+  RETURN_IF_ERROR(image->MakeWritable());
+  ASSIGN_OR_RETURN(std::string text, ReadAll(*image));
+  return VerbResult{std::move(text)};
+}
+
+absl::StatusOr<VerbResult> Map(FileSystem& files) {
+  ASSIGN_OR_RETURN(const auto image, OpenImage(files, kChainImage, {}));
+  ASSIGN_OR_RETURN(const SegmentList map, image->Map({0, image->Size()}));
+  ASSIGN_OR_RETURN(const uint64_t allocated, image->AllocatedBytes());
+  return VerbResult{absl::StrCat(Describe(map), allocated)};
+}
+
+std::string TextOf(const ImageInfo& info) {
+  return absl::StrCat(info.path, " ", info.format, " ", info.virtual_size, " ",
+                      info.cluster_size, " ", info.allocated_bytes, " ",
+                      info.needs_check, " ",
+                      info.backing.has_value() ? info.backing->path : "-", " ",
+                      info.data_file.has_value() ? info.data_file->path : "-");
+}
+
+absl::StatusOr<VerbResult> Info(FileSystem& files) {
+  ASSIGN_OR_RETURN(const ImageInfo info, ReadImageInfo(files, kChainImage, {}));
+  return VerbResult{TextOf(info)};
+}
+
+absl::StatusOr<VerbResult> ChainInfo(FileSystem& files) {
+  ASSIGN_OR_RETURN(const std::vector<ImageInfo> chain,
+                   ReadChainInfo(files, kChainImage, {}));
+  VerbResult result;
+  for (const ImageInfo& info : chain) {
+    absl::StrAppend(&result.text, TextOf(info), "\n");
+  }
+  return result;
+}
+
+auto Check(Repair repair) {
+  return [repair](FileSystem& files) -> absl::StatusOr<VerbResult> {
+    CheckOptions options;
+    options.repair = repair;
+    ASSIGN_OR_RETURN(const CheckResult check,
+                     CheckImage(files, kChainImage, options));
+    return VerbResult{
+        absl::StrCat(check.format, " ", check.total_clusters, " ",
+                     check.allocated_clusters, " ", check.fragmented_clusters,
+                     " ", check.corruptions, " ", check.leaks, " ",
+                     check.corruptions_fixed, " ", check.leaks_fixed, "\n",
+                     absl::StrJoin(check.problems, "\n"), "\n",
+                     absl::StrJoin(check.changed, "\n")),
+        check.check_errors != 0 || !check.warnings.empty()};
+  };
+}
+
+auto Create(const NewImage& image) {
+  return [options = OptionsOf(image)](
+             FileSystem& files) -> absl::StatusOr<VerbResult> {
+    ASSIGN_OR_RETURN(const CreateResult result,
+                     CreateImage(files, kChainImage, options));
+    return VerbResult{absl::StrCat(result.size, " ", result.cluster_size, " ",
+                                   result.backing_format, " ",
+                                   absl::StrJoin(result.warnings, "\n"))};
+  };
+}
+
+// What images are created over.
+void OnlyBase(MemoryFileSystem& files) {
+  files.SetContents("/disks/base.raw", PatternText(7, 5 * kCluster));
+}
+
+}  // namespace
+
+std::vector<FaultVerb> AllFaultVerbs() {
+  const std::vector<std::pair<std::string, Prepare>> kChains = {
+      {"raw", Chain({"raw"})},
+      {"qed", Chain({"qed"})},
+      {"addcow", Chain({"add-cow"})},
+      {"qed_addcow", Chain({"qed", "add-cow"})},
+      {"addcow_qed", Chain({"add-cow", "qed"})},
+  };
+  const std::vector<std::pair<std::string, Prepare>> kChecked = {
+      {"qed", Chain({"qed"})},       {"addcow", Chain({"add-cow"})},
+      {"leaky_qed", LeakyQed},       {"unclean_qed", UncleanQed},
+      {"damaged_qed", DamagedQed},   {"shared_qed", SharedQed},
+      {"stale_addcow", StaleAddCow},
+  };
+  std::vector<FaultVerb> verbs;
+  for (const auto& [name, chain] : kChains) {
+    verbs.insert(
+        verbs.end(),
+        {{"open_" + name, Effect::kNone, chain, OpenAs(Access::kReadOnly)},
+         {"open_rw_" + name, Effect::kNone, chain, OpenAs(Access::kReadWrite)},
+         {"make_writable_" + name, Effect::kNone, chain, MakeWritable},
+         {"map_" + name, Effect::kNone, chain, Map},
+         {"info_" + name, Effect::kNone, chain, Info},
+         {"chain_info_" + name, Effect::kNone, chain, ChainInfo}});
+  }
+  for (const auto& [name, image] : kChecked) {
+    verbs.insert(
+        verbs.end(),
+        {{"check_" + name, Effect::kNone, image, Check(Repair::kNone)},
+         {"check_leaks_" + name, Effect::kRepairs, image,
+          Check(Repair::kLeaks)},
+         {"check_all_" + name, Effect::kRepairs, image, Check(Repair::kAll)}});
+  }
+  const NewImage raw{.format = "raw", .size = 5 * kCluster};
+  const NewImage qed{.format = "qed", .backing_file = "base.raw"};
+  const NewImage addcow{.format = "add-cow",
+                        .backing_file = "base.raw",
+                        .backing_format = "raw",
+                        .image_file = "data"};
+  verbs.insert(verbs.end(),
+               {{"create_raw", Effect::kCreates, OnlyBase, Create(raw)},
+                {"create_qed", Effect::kCreates, OnlyBase, Create(qed)},
+                {"create_addcow", Effect::kCreates, OnlyBase, Create(addcow)},
+                {"open_rw_unclean_qed", Effect::kRepairs, UncleanQed,
+                 OpenAs(Access::kReadWrite)},
+                {"make_writable_unclean_qed", Effect::kRepairs, UncleanQed,
+                 MakeWritable}});
+  return verbs;
+}
+
+}  // namespace flatcow
