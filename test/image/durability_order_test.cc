@@ -195,6 +195,24 @@ TEST(DurabilityOrderTest, WithoutAllocationAFlushIsOneSyncOfTheData) {
   }
 }
 
+TEST(DurabilityOrderTest, ZeroesWrittenInPlaceAreSynced) {
+  MemoryFileSystem memory;
+  RecordingFileSystem files(memory);
+  MakeQed(files);
+  MakeAddCow(files);
+  for (const std::string path : {"/a.qed", "/a.acow"}) {
+    SCOPED_TRACE(path);
+    const auto image = Must(OpenImage(files, path, Writable()));
+    WriteDisk(*image, 0, PatternText(1, kCluster));
+    Must(image->Flush());
+    files.Clear();
+    Must(image->WriteZeroes({8, 16}));
+    Must(image->Flush());
+    EXPECT_EQ(WritesAndSyncs(files),
+              Names{path == "/a.qed" ? "sync a.qed" : "sync data"});
+  }
+}
+
 TEST(DurabilityOrderTest, WithNothingWrittenAFlushIsFree) {
   MemoryFileSystem memory;
   RecordingFileSystem files(memory);

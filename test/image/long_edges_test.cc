@@ -12,7 +12,7 @@
 namespace flatcow {
 namespace {
 
-constexpr uint64_t kCluster = 4 << 20;
+constexpr uint64_t kCluster = 2 << 20;
 
 class LongEdgesTest : public testing::TestWithParam<std::string> {};
 

@@ -71,12 +71,14 @@ TEST(RangeLockTest, NobodySharesAUnit) {
       std::mt19937_64 random(seed + thread);
       for (int i = 0; i < 2000; ++i) {
         const uint64_t begin = random() % kUnits;
-        const uint64_t length = 1 + random() % (kUnits - begin);
-        const RangeLock::Hold hold(lock,
-                                   {begin, random() % 8 == 0 ? length : 1});
-        if (++users[begin] != 1) ++wrong;
+        const uint64_t most = random() % 8 == 0 ? kUnits - begin : 1;
+        const uint64_t end = begin + 1 + random() % most;
+        const RangeLock::Hold hold(lock, {begin, end - begin});
+        for (uint64_t at = begin; at < end; ++at) {
+          if (++users[at] != 1) ++wrong;
+        }
         std::this_thread::yield();
-        --users[begin];
+        for (uint64_t at = begin; at < end; ++at) --users[at];
       }
     });
   }
