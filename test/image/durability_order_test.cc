@@ -174,6 +174,29 @@ TEST(DurabilityOrderTest, CopyOnWriteIsOneWrite) {
   EXPECT_EQ(WritesAndSyncs(files).size(), 1u);
 }
 
+// A round must not run out of space: a table that another program made can be
+// a hole.
+TEST(DurabilityOrderTest, MetadataHasItsSpaceBeforeItIsUsed) {
+  MemoryFileSystem memory;
+  RecordingFileSystem files(memory);
+  MakeQed(files);
+  MakeAddCow(files);
+  const auto allocated_by = [&](const std::string& path, uint64_t offset) {
+    const auto image = Must(OpenImage(files, path, Writable()));
+    files.Clear();
+    WriteDisk(*image, offset, PatternText(1, kCluster));
+    Names places;
+    for (const FileOperation& operation : files.Operations()) {
+      if (operation.kind == Kind::kAllocate) places.push_back(Name(operation));
+    }
+    return places;
+  };
+  EXPECT_EQ(allocated_by("/a.qed", 0),
+            (Names{"write L1", "write L2", "write L2"}));
+  EXPECT_EQ(allocated_by("/a.qed", kCluster), Names{"write L2"});
+  EXPECT_EQ(allocated_by("/a.acow", 0), Names{"write bitmap"});
+}
+
 // ---- What a flush costs ----
 
 TEST(DurabilityOrderTest, WithoutAllocationAFlushIsOneSyncOfTheData) {

@@ -70,10 +70,13 @@ TEST(IoGateTest, AloneMeansAlone) {
           IoGate::Exclusive alone(gate);
           if (inside != 0) ++wrong;
           ++changed_alone;
+          std::this_thread::yield();
+          if (inside != 0) ++wrong;
         } else {
           IoGate::Shared shared(gate);
           ++inside;
           if (changed_alone < 0) ++wrong;
+          std::this_thread::yield();
           --inside;
         }
       }

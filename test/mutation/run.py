@@ -61,6 +61,8 @@ class Tree:
             subprocess.check_call(
                 ["meson", "setup", "-Doptimization=1", "-Ddebug=false",
                  self.build, self.tree])
+        # The targets may have changed.
+        subprocess.check_call(["ninja", "-C", self.build, "build.ninja"])
 
     def compile(self, program):
         """None, or the compiler's output."""
