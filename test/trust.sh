@@ -59,7 +59,7 @@ fuzz() {
   [[ $seconds =~ ^[1-9][0-9]*$ ]] || die "not a number of seconds: $seconds"
   need "${build_packages[@]}" clang libclang-rt-dev llvm
   CXX=clang++ configure build-fuzz -Db_sanitize=address,undefined \
-    -Db_lundef=false -Dfuzzers=true
+    -Db_lundef=false -Ddebug=false -Dcpp_args=-gline-tables-only -Dfuzzers=true
   compile build-fuzz "${targets[@]/#/fuzz_}"
   say "Fuzzing ${targets[*]}, $seconds s each"
   mkdir -p "$top/build-fuzz/findings"
