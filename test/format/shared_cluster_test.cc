@@ -88,6 +88,21 @@ TEST_F(SharedClusterTest, HalfOfATable) {
   }
 }
 
+// What a bad entry once named may be among the leaks, and someone may want to
+// look for it.
+TEST_F(SharedClusterTest, BesideDamageLeaksAreLeftAndTheImageIsUnclean) {
+  RawQed image;
+  image.header.features = qed::kFeatureNeedCheck;
+  std::string bytes = image.Bytes("base") + std::string(3 * kCluster, 'L');
+  Overwrite(bytes, RawQed::kL2 + 3 * 8, Little64(RawQed::kData));
+  files_.SetContents("/a", bytes);
+  const CheckResult leaks = Repaired(Repair::kLeaks);
+  EXPECT_EQ(leaks.corruptions, 1u);
+  EXPECT_EQ(leaks.leaks, 3u);
+  EXPECT_EQ(leaks.leaks_fixed, 0u);
+  EXPECT_TRUE(files_.Contents("/a") == bytes);
+}
+
 // Space behind the copies may be what a bad entry names: it has to go first.
 TEST_F(SharedClusterTest, BesideEntriesPastTheEnd) {
   std::string bytes = RawQed().Bytes("base");

@@ -400,5 +400,29 @@ TEST_F(MetadataCacheTest, ReadersShareACacheWithManyOwners) {
   EXPECT_EQ(wrong, 0u);
 }
 
+// Ten pages for eight frames: most reads find their page, and every fifth one
+// takes a frame from under the others.
+TEST_F(MetadataCacheTest, AWholePageIsNeverHalfOfAnother) {
+  constexpr uint64_t kPages = 10;
+  const auto pages = Pages();
+  std::atomic<uint64_t> wrong{0};
+  std::vector<std::thread> threads;
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    threads.emplace_back([&, seed] {
+      std::mt19937_64 random(seed);
+      std::array<uint64_t, kWords> words;
+      for (int i = 0; i < 5000; ++i) {
+        const uint64_t first = random() % kPages * kWords;
+        if (!pages.Read(first, absl::MakeSpan(words)).ok()) ++wrong;
+        for (size_t n = 0; n < kWords; ++n) {
+          if (words[n] != first + n + 1) ++wrong;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0u);
+}
+
 }  // namespace
 }  // namespace flatcow

@@ -59,6 +59,17 @@ TEST_P(ResizeTest, NewBytesAreZeroWhateverTheBackingFileHas) {
   }
 }
 
+// The disk and what is below it end in the same cluster.
+TEST_P(ResizeTest, NewBytesOfTheLastClusterAreZero) {
+  const uint64_t size = 3 * kCluster + 512;
+  files_.SetContents("/base", base_.substr(0, size + 1000));
+  MakeImage(size);
+  std::string content = BaseOf(size);
+  content.resize(5 * kCluster, '\0');
+  Must(Open("/a", Access::kReadWrite)->Resize(content.size()));
+  EXPECT_TRUE(Shows(*Open("/a"), content));
+}
+
 TEST_P(ResizeTest, SmallerIsRefused) {
   MakeImage(4 * kCluster);
   const auto image = Open("/a", Access::kReadWrite);
