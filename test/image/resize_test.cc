@@ -150,5 +150,24 @@ TEST_F(GrowTest, TheSizeChangesLast) {
   EXPECT_EQ(operations.back().kind, FileOperation::Kind::kSync);
 }
 
+TEST_F(GrowTest, TheSizeOfAnImageFileChangesLast) {
+  RecordingFileSystem recording(files_);
+  MakeAddCow("/a", kCluster);
+  const auto image = Must(OpenImage(recording, "/a", Writable()));
+  recording.Clear();
+  Must(image->Resize(8 * kCluster));
+  std::vector<FileOperation> operations = recording.Operations();
+  ASSERT_GE(operations.size(), 3u);
+  EXPECT_EQ(operations.back().kind, FileOperation::Kind::kSync);
+  EXPECT_EQ(operations.back().path, "/data");
+  operations.pop_back();
+  EXPECT_EQ(operations.back().kind, FileOperation::Kind::kTruncate);
+  EXPECT_EQ(operations.back().path, "/data");
+  operations.pop_back();
+  // The bits of the new clusters are durable.
+  EXPECT_EQ(operations.back().kind, FileOperation::Kind::kSync);
+  EXPECT_EQ(operations.back().path, "/a");
+}
+
 }  // namespace
 }  // namespace flatcow

@@ -62,9 +62,13 @@ std::vector<ChainShape> AllShapes() {
     uint64_t clusters;
     uint64_t odd;
   };
-  constexpr Base kBases[] = {{"none", 0, 0},    {"same", 24, 0},
-                             {"shorter", 9, 0}, {"shorter_odd", 9, 333},
-                             {"longer", 60, 0}, {"longer_odd", 60, 77}};
+  constexpr Base kBases[] = {{"none", 0, 0},
+                             {"same", 24, 0},
+                             {"shorter", 9, 0},
+                             {"shorter_odd", 9, 333},
+                             {"longer", 60, 0},
+                             {"longer_odd", 60, 77},
+                             {"longer_within_cluster", 24, 1300}};
   const std::vector<std::vector<std::string>> kChains = {
       {"qed"},
       {"add-cow"},

@@ -156,7 +156,7 @@ WRITE_MUTANTS = [
     Mutant("range-lock-compares-begins", "src/image/range_lock.h",
            [("Overlaps(earlier->range_.offset, earlier->range_.length,",
              "Overlaps(earlier->range_.offset, 1,")],
-           ["cache"]),
+           ["order", "cache"]),
     Mutant("gate-stays-open", "src/image/io_gate.h",
            [("if (!closed_.load()) return inside;",
              "if (inside.load() > 0) return inside;")],
@@ -269,7 +269,7 @@ REPAIR_MUTANTS = [
              "    return absl::OkStatus();",
              "if (result_.check_errors != 0) {\n"
              "    return absl::OkStatus();")],
-           ["hostile_image"]),
+           ["repair"]),
     Mutant("need-check-stays", QED_CHECK,
            [("  return ClearNeedCheck();", "  return absl::OkStatus();")],
            ["hostile_image", "interop"]),
@@ -277,7 +277,7 @@ REPAIR_MUTANTS = [
            [("  if (repair_ == Repair::kNone) return absl::OkStatus();\n",
              "  if (repair_ == Repair::kNone) return absl::OkStatus();\n"
              "  RETURN_IF_ERROR(ClearNeedCheck());\n")],
-           ["hostile_image", "crash"]),
+           ["repair"]),
     Mutant("shared-cluster-left", QED_CHECK,
            [("  if (shared_clusters_ == 0) return", "  return")],
            ["hostile_image", "repair"]),
@@ -293,7 +293,7 @@ REPAIR_MUTANTS = [
            [("  if (copies.empty()) return absl::OkStatus();\n"
              "  RETURN_IF_ERROR(file_.Sync());",
              "  if (copies.empty()) return absl::OkStatus();")],
-           ["hostile_image", "crash"]),
+           ["crash"]),
 ]
 
 ADDCOW_MUTANTS = [

@@ -12,8 +12,8 @@
 namespace {
 
 void Note(const volatile void* address, bool writes) {
-  flatcow::order::Touch(reinterpret_cast<uint64_t>(address) & ~uint64_t{7},
-                        writes);
+  flatcow::order::NoteAtomic(reinterpret_cast<uint64_t>(address) & ~uint64_t{7},
+                             writes);
 }
 
 }  // namespace

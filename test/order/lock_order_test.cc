@@ -3,7 +3,7 @@
 // The parts that keep requests apart, each in every order of a few threads.
 #include <gtest/gtest.h>
 
-#include <functional>
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -17,17 +17,18 @@ namespace {
 
 constexpr uint64_t kNoLimit = 1000000;
 
-// Says who is inside, and lets others run meanwhile.
+// Says who is inside, and lets others run meanwhile. The counts are atomics so
+// that the explorer knows of them.
 class Inside {
  public:
-  explicit Inside(int& count) : count_(count) {
+  explicit Inside(std::atomic<int>& count) : count_(count) {
     ++count_;
     Pause();
   }
   ~Inside() { --count_; }
 
  private:
-  int& count_;
+  std::atomic<int>& count_;
 };
 
 TEST(LockOrderTest, AloneInTheGateMeansAlone) {
@@ -35,8 +36,8 @@ TEST(LockOrderTest, AloneInTheGateMeansAlone) {
   ExploreAll(
       [&](const Chooser& choose) {
         IoGate gate;
-        int sharing = 0;
-        int alone = 0;
+        std::atomic<int> sharing{0};
+        std::atomic<int> alone{0};
         const auto share = [&] {
           const IoGate::Shared shared(gate);
           const Inside inside(sharing);
@@ -55,12 +56,36 @@ TEST(LockOrderTest, AloneInTheGateMeansAlone) {
   EXPECT_EQ(wrong, 0);
 }
 
+TEST(LockOrderTest, TheGateStandsOnItsAtomics) {
+  const PauseAtAtomics all;
+  int wrong = 0;
+  ExploreAll(
+      [&](const Chooser& choose) {
+        IoGate gate;
+        std::atomic<int> sharing{0};
+        std::atomic<int> alone{0};
+        return RunThreads({[&] {
+                             const IoGate::Shared shared(gate);
+                             const Inside inside(sharing);
+                             if (alone != 0) ++wrong;
+                           },
+                           [&] {
+                             const IoGate::Exclusive exclusive(gate);
+                             const Inside inside(alone);
+                             if (sharing != 0) ++wrong;
+                           }},
+                          "gate", choose);
+      },
+      kNoLimit);
+  EXPECT_EQ(wrong, 0);
+}
+
 TEST(LockOrderTest, OverlappingRangesAreHeldOneAtATime) {
   int wrong = 0;
   ExploreAll(
       [&](const Chooser& choose) {
         RangeLock ranges;
-        int holders = 0;
+        std::atomic<int> holders{0};
         const auto hold = [&](Extent range) {
           const RangeLock::Hold held(ranges, range);
           const Inside inside(holders);
@@ -86,7 +111,7 @@ TEST(LockOrderTest, WhoeverAsksForARoundGetsOneThatBeganLater) {
   ExploreAll(
       [&](const Chooser& choose) {
         FlushRounds rounds;
-        int begun = 0;
+        std::atomic<int> begun{0};
         const auto flush = [&] {
           const int before = begun;
           const absl::Status status = rounds.Join([&] {

@@ -85,6 +85,8 @@ class Scheduler {
 thread_local int self = -1;
 thread_local int quiet = 1;
 
+bool pause_at_atomics = false;
+
 bool Scheduled() { return quiet == 0; }
 
 void Scheduler::Work(int index) {
@@ -168,6 +170,14 @@ std::string Describe(const std::vector<Step>& steps) {
 
 Quiet::Quiet() { ++quiet; }
 Quiet::~Quiet() { --quiet; }
+
+PauseAtAtomics::PauseAtAtomics() { pause_at_atomics = true; }
+PauseAtAtomics::~PauseAtAtomics() { pause_at_atomics = false; }
+
+void NoteAtomic(uint64_t object, bool writes) {
+  if (pause_at_atomics) Pause();
+  Touch(object, writes);
+}
 
 void Pause() {
   if (!Scheduled()) return;

@@ -53,6 +53,19 @@ void Unlock(bool& held);
 void Wait(const void* condition, bool& held);
 void Notify(const void* condition);
 
+// An access to an atomic.
+void NoteAtomic(uint64_t object, bool writes);
+
+// While one of these lives, each access to an atomic is a yield point too.
+// Runs get long: for single parts of the library.
+class PauseAtAtomics {
+ public:
+  PauseAtAtomics();
+  ~PauseAtAtomics();
+  PauseAtAtomics(const PauseAtAtomics&) = delete;
+  PauseAtAtomics& operator=(const PauseAtAtomics&) = delete;
+};
+
 // The thread does not pause, and what it touches is not noted.
 class Quiet {
  public:
