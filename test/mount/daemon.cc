@@ -114,6 +114,8 @@ Daemon::Daemon(const std::string& source, std::vector<std::string> arguments,
   const std::string log = *own_directory_ / "log";
   pid_ = fork();
   if (pid_ == 0) {
+    // Whoever runs the tests under nohup ignores it.
+    signal(SIGHUP, SIG_DFL);
     const int fd = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
     dup2(fd, STDERR_FILENO);
     dup2(fd, STDOUT_FILENO);
