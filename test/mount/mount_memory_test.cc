@@ -2,7 +2,8 @@
 //
 // A daemon that has hardly any memory, under a guest that writes more than
 // that: to free memory the kernel has to write dirty pages, and to write those
-// it needs the daemon.
+// it needs the daemon. The guest is outside the cap: inside the same cgroup of
+// version 1, a daemon without CAP_SYS_RESOURCE would wait for itself.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
