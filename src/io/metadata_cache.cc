@@ -389,32 +389,24 @@ absl::Status MetadataPages::WriteCopies(Extent bytes, bool inside) {
   return absl::OkStatus();
 }
 
-void MetadataPages::FinishCopies() {
+void MetadataPages::EndCopies(bool durable) {
   for (const uint64_t page : copies_) {
     MetadataCache::Set& set = cache_->SetOf(owner_, page);
     MutexLock lock(set.mutex);
     const auto found = cache_->Find(set, owner_, page);
     found.state->writing = false;
     if (found.state->dirty) continue;
+    if (!durable) {
+      found.state->dirty = true;
+      MutexLock list_lock(mutex_);
+      dirty_.push_back(page);
+      dirty_count_.store(dirty_.size(), std::memory_order_release);
+      continue;
+    }
     cache_->dirty_pages_.fetch_sub(1, std::memory_order_relaxed);
     if (found.overflow_words != nullptr) {
       cache_->RemoveOverflow(set, owner_, page);
     }
-  }
-  copies_.clear();
-}
-
-void MetadataPages::ReturnCopies() {
-  for (const uint64_t page : copies_) {
-    MetadataCache::Set& set = cache_->SetOf(owner_, page);
-    MutexLock lock(set.mutex);
-    const auto found = cache_->Find(set, owner_, page);
-    found.state->writing = false;
-    if (found.state->dirty) continue;
-    found.state->dirty = true;
-    MutexLock list_lock(mutex_);
-    dirty_.push_back(page);
-    dirty_count_.store(dirty_.size(), std::memory_order_release);
   }
   copies_.clear();
 }

@@ -186,8 +186,8 @@ class MetadataPages {
   bool HasCopies() const { return !copies_.empty(); }
   bool HasCopiesIn(Extent bytes) const;
   absl::Status WriteCopies(Extent bytes, bool inside);
-  void FinishCopies();
-  void ReturnCopies();
+  void FinishCopies() { EndCopies(/*durable=*/true); }
+  void ReturnCopies() { EndCopies(/*durable=*/false); }
 
   // Forgets every page, dirty ones too, so that reads tell what the file holds;
   // Modify() fails with EIO from now on.
@@ -196,6 +196,7 @@ class MetadataPages {
  private:
   using Words = MetadataCache::Words;
 
+  void EndCopies(bool durable);
   absl::Status ReadPage(uint64_t page, Words& words) const;
   absl::Status ModifyPage(
       uint64_t page, size_t first, size_t count,

@@ -361,10 +361,8 @@ OTHER_MUTANTS = [
              "if (frame.state.dirty) continue;")],
            ["cache"]),
     Mutant("cache-forgets-page-changed-in-round", CACHE,
-           [("    if (found.state->dirty) continue;\n"
-             "    cache_->dirty_pages_",
-             "    found.state->dirty = false;\n"
-             "    cache_->dirty_pages_")],
+           [("    if (found.state->dirty) continue;\n",
+             "    found.state->dirty = false;\n")],
            ["cache", "image"]),
     Mutant("cycle-not-seen", CHAIN,
            [("if (seen.id != stat.id) continue;",
