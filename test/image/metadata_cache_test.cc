@@ -216,6 +216,23 @@ TEST_F(MetadataCacheTest, AModifyDuringARoundWaitsForTheNext) {
   EXPECT_FALSE(pages.HasDirty());
 }
 
+// Until then the file may hold what it held before.
+TEST_F(MetadataCacheTest, APageOfARoundStaysUntilItIsDurable) {
+  auto pages = Pages();
+  Set(pages, 0, 7);
+  pages.CopyDirty();
+  for (int pass = 0; pass < 2; ++pass) {
+    for (uint64_t page = 1; page < 64; ++page) {
+      Must(pages.ReadWord(page * kWords).status());
+    }
+  }
+  EXPECT_EQ(Must(pages.ReadWord(0)), 7u);
+  Must(pages.WriteCopies(kNowhere, /*inside=*/false));
+  pages.FinishCopies();
+  EXPECT_EQ(Must(pages.ReadWord(0)), 7u);
+  EXPECT_EQ(OnDisk(0), 7u);
+}
+
 TEST_F(MetadataCacheTest, CopiesAreWrittenInsideAndOutside) {
   auto pages = Pages();
   for (const uint64_t page : {1u, 3u, 5u}) Set(pages, page * kWords, 9);
