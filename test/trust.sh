@@ -140,7 +140,7 @@ coverage() {
   say "Building what is needed in build-coverage, and testing"
   rm -rf "$directory/profiles"
   LLVM_PROFILE_FILE=$directory/profiles/%p.profraw \
-    run_tests build-coverage --suite library --no-suite exploration
+    run_tests build-coverage --suite library --no-suite unsanitized
   llvm-profdata merge -sparse -o "$directory/profile" "$directory"/profiles/*
   local program objects=()
   for program in "$directory"/test/*_test; do
