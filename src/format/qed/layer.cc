@@ -233,22 +233,22 @@ void QedLayer::GiveBack(Extent space) {
 // reads as zeroes again; what was given back below it follows.
 void QedLayer::GiveBackLocked(Extent space) {
   released_.push_back(space);
-  uint64_t end = allocation_end_;
-  auto last = released_.end();
-  do {
-    last = std::find_if(released_.begin(), released_.end(),
-                        [&](const Extent& e) { return e.end() == end; });
-    if (last == released_.end()) break;
-    end = last->offset;
+  while (true) {
+    const uint64_t old_end = allocation_end_;
+    const auto last =
+        std::find_if(released_.begin(), released_.end(),
+                     [&](const Extent& e) { return e.end() == old_end; });
+    if (last == released_.end()) return;
+    const uint64_t end = last->offset;
     // Before the file shrinks: no reader may take it for longer than it is.
     file_end_.store(end, std::memory_order_release);
     if (!file_.Truncate(end).ok()) {
-      file_end_.store(allocation_end_, std::memory_order_release);
+      file_end_.store(old_end, std::memory_order_release);
       return;
     }
     allocation_end_ = end;
     released_.erase(last);
-  } while (true);
+  }
 }
 
 absl::StatusOr<uint64_t> QedLayer::FindOrAddTable(uint64_t guest_offset) {
