@@ -94,7 +94,7 @@ class Image : public BlockDevice {
   // Errors: EBUSY locked, EROFS the image can only be read, EACCES.
   virtual absl::Status MakeWritable() = 0;
 
-  // True when metadata is newer than its file, or when a flush has failed and
+  // True when metadata is newer than its file, or when a sync has failed and
   // Flush() has that to say.
   virtual bool NeedsFlush() const = 0;
 

@@ -235,4 +235,15 @@ void MakeAddCow(const std::string& path, const std::string& backing,
   ASSERT_TRUE(created.ok()) << created.status();
 }
 
+void MakeUnchecked(const std::string& path, const std::string& backing) {
+  CreateOptions options;
+  options.format = "qed";
+  options.size = 65536;
+  options.backing_file = backing;
+  options.backing_format = "raw";
+  options.unsafe_backing = true;
+  const auto created = CreateImage(PosixFileSystem(), path, options);
+  ASSERT_TRUE(created.ok()) << created.status();
+}
+
 }  // namespace flatcow

@@ -112,6 +112,9 @@ void MakeAddCow(const std::string& path, const std::string& backing,
                 const std::string& image_file, uint64_t size = 0,
                 uint32_t cluster_size = 0);
 
+// A QED overlay whose backing file is recorded without being looked at.
+void MakeUnchecked(const std::string& path, const std::string& backing);
+
 }  // namespace flatcow
 
 #endif  // FLATCOW_TEST_MOUNT_DAEMON_H_

@@ -11,7 +11,6 @@
 #include <thread>
 #include <vector>
 
-#include "flatcow/image_ops.h"
 #include "mount/daemon.h"
 
 namespace flatcow {
@@ -21,18 +20,6 @@ int OpenErrno(const std::string& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd >= 0) close(fd);
   return fd >= 0 ? 0 : errno;
-}
-
-// An overlay whose backing file is recorded without being looked at.
-void MakeUnchecked(const std::string& path, const std::string& backing) {
-  CreateOptions options;
-  options.format = "qed";
-  options.size = 65536;
-  options.backing_file = backing;
-  options.backing_format = "raw";
-  options.unsafe_backing = true;
-  const auto created = CreateImage(PosixFileSystem(), path, options);
-  ASSERT_TRUE(created.ok()) << created.status();
 }
 
 class MountConfinementTest : public testing::Test {

@@ -20,7 +20,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "flatcow/image_ops.h"
 #include "mount/daemon.h"
 
 namespace flatcow {
@@ -33,17 +32,6 @@ struct Opened {
   std::set<std::string> inside;   // names in SOURCE
   std::set<std::string> outside;  // each number in them is an N
 };
-
-void MakeLink(const std::string& path, const std::string& backing) {
-  CreateOptions options;
-  options.format = "qed";
-  options.size = 65536;
-  options.backing_file = backing;
-  options.backing_format = "raw";
-  options.unsafe_backing = true;
-  const auto created = CreateImage(PosixFileSystem(), path, options);
-  ASSERT_TRUE(created.ok()) << created.status();
-}
 
 class MountOpensTest : public testing::Test {
  protected:
@@ -149,10 +137,10 @@ TEST_F(MountOpensTest, NothingButWhatItServes) {
   std::set<std::string> regular = {"", "/base", "/good", "/allowed"};
   for (size_t i = 0; i < targets.size(); ++i) {
     const std::string name = absl::StrCat("/link", i);
-    MakeLink(source() + name, targets[i]);
+    MakeUnchecked(source() + name, targets[i]);
     regular.insert(name);
   }
-  MakeLink(source() + "/allowed", allowed() + "/base");
+  MakeUnchecked(source() + "/allowed", allowed() + "/base");
 
   Opened hostile = WatchTheDaemon();
   EXPECT_EQ(hostile.inside, regular);
