@@ -95,6 +95,10 @@ class File {
   virtual absl::StatusOr<uint64_t> SeekData(uint64_t offset) const = 0;
   virtual absl::StatusOr<uint64_t> SeekHole(uint64_t offset) const = 0;
 
+  // The host's descriptor, for handing the file to the kernel; it stays this
+  // object's. -1: it has none.
+  virtual int Descriptor() const { return -1; }
+
   // The same file, opened again (by descriptor, not by name).
   virtual absl::StatusOr<std::unique_ptr<File>> Reopen(Access access) const = 0;
 

@@ -98,6 +98,18 @@ class Image : public BlockDevice {
   // Flush() has that to say.
   virtual bool NeedsFlush() const = 0;
 
+  // The disk as a host file that others may read and write directly: every byte
+  // of it is the same byte of that file, which ends where the disk does. For a
+  // writable image, or one that may yet become so, that holds for good; with
+  // `never_written` only as long as nobody writes to the image. Flush() covers
+  // writes to the file from the first such answer on.
+  // Return values: a descriptor of the image's own; -1: there is no such file.
+  virtual int FlatFile(bool never_written) = 0;
+
+  // Somebody may have made the flat file longer by writing to it behind its
+  // end: its length is the size of the disk now.
+  virtual absl::Status AdoptGrowth() = 0;
+
   // What the data files of the chain occupy on the host, at most Size(); not 0
   // unless every byte reads as zero.
   virtual absl::StatusOr<uint64_t> AllocatedBytes() = 0;

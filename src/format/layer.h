@@ -63,6 +63,14 @@ class Layer {
   // True when holes of the data file are to be reported as zero segments.
   virtual bool reports_holes() const { return false; }
 
+  // True when every byte of the disk is the same byte of data_file(), which
+  // ends where the disk does; stays true once it is.
+  virtual bool IsFlat() const { return false; }
+
+  // The data file of a flat layer may have been extended by others, who write
+  // to it directly: its length is the size now. Nothing else may be under way.
+  virtual absl::Status AdoptFileSize() { return absl::OkStatus(); }
+
   // This layer's answer for the start of `extent`: the longest run, within the
   // extent, that is cheap to know. Precondition: extent not empty, inside the
   // disk. Errors: EIO naming the entry when it is corrupt or can't be read.

@@ -162,6 +162,66 @@ absl::Status Overlay::MakeWritable() {
   return absl::OkStatus();
 }
 
+// ---- Flat files ----
+
+const File* Overlay::FindFlatFile() const {
+  // Bits or table entries that are looked at to know.
+  constexpr uint64_t kMostClusters = uint64_t{1} << 20;
+  constexpr uint64_t kMostClustersAtOnce = 1 << 12;
+  const Layer& top = chain_.top();
+  const uint64_t size = Size();
+  if (top.IsFlat()) return &top.data_file();
+  if (size == 0 || size / top.cluster_size() > kMostClusters) return nullptr;
+  // In parts, so that an answer of many segments costs no memory.
+  const uint64_t part = kMostClustersAtOnce * top.cluster_size();
+  const File* file = nullptr;
+  for (uint64_t at = 0; at < size; at += part) {
+    SegmentList segments;
+    if (!chain_
+             .Resolve({at, std::min(part, size - at)}, Chain::Detail::kForIo,
+                      segments)
+             .ok()) {
+      return nullptr;
+    }
+    const Segment& first = segments.front();
+    if (segments.size() != 1 || first.kind != Segment::Kind::kData ||
+        first.host_offset != at || (file != nullptr && file != first.file)) {
+      return nullptr;
+    }
+    file = first.file;
+  }
+  return file;
+}
+
+int Overlay::FlatFile(bool never_written) {
+  IoGate::Shared inside(gate_);
+  if (!never_written && !chain_.top().IsFlat()) return -1;
+  const File* const file = FindFlatFile();
+  if (file == nullptr) return -1;
+  const auto stat = file->Stat();
+  if (!stat.ok() || stat->size != Size()) return -1;
+  handed_out_.store(true);
+  return file->Descriptor();
+}
+
+absl::Status Overlay::AdoptGrowth() {
+  const auto is_longer = [this]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const FileStat stat, chain_.top().data_file().Stat());
+    return chain_.top().IsFlat() && stat.size > Size();
+  };
+  {
+    IoGate::Shared inside(gate_);
+    ASSIGN_OR_RETURN(const bool longer, is_longer());
+    if (!longer) return absl::OkStatus();
+  }
+  IoGate::Exclusive alone(gate_);
+  ASSIGN_OR_RETURN(const bool longer, is_longer());
+  if (!longer) return absl::OkStatus();
+  RETURN_IF_ERROR(chain_.top().AdoptFileSize());
+  size_.store(chain_.top().size());
+  return absl::OkStatus();
+}
+
 // ---- Flushing ----
 
 bool Overlay::NeedsFlush() const {
@@ -178,7 +238,7 @@ absl::Status Overlay::FailureStatus() const {
 
 absl::Status Overlay::WriteRound() {
   Layer& layer = chain_.top();
-  if (data_written_.exchange(false)) {
+  if (data_written_.exchange(false) || handed_out_.load()) {
     RETURN_IF_ERROR(syncer_.Sync(layer.data_file()));
   }
   return layer.WriteRound(syncer_);

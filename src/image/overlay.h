@@ -63,6 +63,8 @@ class Overlay final : public Image {
   bool Writable() const override { return writable_.load(); }
   absl::Status MakeWritable() override;
   bool NeedsFlush() const override;
+  int FlatFile(bool never_written) override;
+  absl::Status AdoptGrowth() override;
   absl::StatusOr<uint64_t> AllocatedBytes() override;
   const std::vector<std::string>& Warnings() const override {
     return warnings_;
@@ -75,6 +77,9 @@ class Overlay final : public Image {
 
   absl::Status ReadInside(Extent extent, uint8_t* buffer) const;
   absl::StatusOr<bool> ReadsZero(Extent extent) const;
+  // The one file that holds every byte of the disk where the disk has it; null
+  // when there is none, or it would take long to know.
+  const File* FindFlatFile() const;
 
   // Writing (overlay_write.cc).
   absl::Status WriteInPlace(const Mapping& mapping, const uint8_t* data);
@@ -129,6 +134,8 @@ class Overlay final : public Image {
   std::atomic<bool> writable_;
   // Set at first, too: what a daemon that died wrote may not be on disk yet.
   std::atomic<bool> data_written_{true};
+  // Others write to the data file, too.
+  std::atomic<bool> handed_out_{false};
 
   Syncer syncer_;
 };

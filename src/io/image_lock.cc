@@ -170,7 +170,7 @@ std::string Holders(FileId id, const File* self,
   for (const int pid : Numbers("/proc")) {
     const std::string process = absl::StrCat("/proc/", pid);
     const int own_fd =
-        own_file != nullptr && pid == getpid() ? own_file->descriptor() : -1;
+        own_file != nullptr && pid == getpid() ? own_file->Descriptor() : -1;
     const std::vector<int> descriptors = Numbers(process + "/fdinfo");
     if (std::any_of(descriptors.begin(), descriptors.end(), [&](int fd) {
           return fd != own_fd && Holds(process, fd, id, byte);

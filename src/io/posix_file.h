@@ -35,8 +35,7 @@ class PosixFile final : public File {
   // `is_block_device`, on a block device.
   PosixFile(std::string path, UniqueFd fd, bool is_block_device);
 
-  int descriptor() const { return fd_.get(); }
-
+  int Descriptor() const override { return fd_.get(); }
   absl::StatusOr<FileStat> Stat() const override;
   absl::StatusOr<size_t> Read(uint64_t offset,
                               absl::Span<uint8_t> buffer) const override;

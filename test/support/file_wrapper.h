@@ -22,6 +22,7 @@ class FileWrapper : public File {
   explicit FileWrapper(std::unique_ptr<File> file)
       : File(file->path()), file_(std::move(file)) {}
 
+  int Descriptor() const override { return file_->Descriptor(); }
   absl::StatusOr<FileStat> Stat() const override { return file_->Stat(); }
   absl::StatusOr<size_t> Read(uint64_t offset,
                               absl::Span<uint8_t> buffer) const override {

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "base/byte_order.h"
 #include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
@@ -29,6 +30,7 @@ AddCowLayer::AddCowLayer(File& file, File& image_file, const Header& header,
       size_(virtual_size),
       pages_(std::move(cache), file, header.header_size,
              BitmapBytes(virtual_size, header.cluster_size())),
+      all_allocated_(header.all_allocated()),
       file_size_(file_size),
       bitmap_complete_(header.header_size +
                            BitmapBytes(virtual_size, header.cluster_size()) <=
@@ -44,7 +46,7 @@ absl::StatusOr<std::unique_ptr<Layer>> AddCowLayer::Open(
 }
 
 absl::StatusOr<Mapping> AddCowLayer::Map(Extent extent) const {
-  if (header_.all_allocated()) {
+  if (IsFlat()) {
     return Mapping{.kind = Mapping::Kind::kData,
                    .length = extent.length,
                    .host_offset = extent.offset};
@@ -124,6 +126,37 @@ absl::Status AddCowLayer::WriteRound(Syncer& syncer) {
   RETURN_IF_ERROR(syncer.Sync(file_));
   file_synced_ = true;
   pages_.FinishCopies();
+  return MarkIfComplete(syncer);
+}
+
+bool AddCowLayer::IsComplete() {
+  while (complete_below_ < size()) {
+    const auto mapping = Map({complete_below_, size() - complete_below_});
+    if (!mapping.ok() || mapping->kind != Mapping::Kind::kData) return false;
+    complete_below_ += mapping->length;
+  }
+  return true;
+}
+
+absl::Status AddCowLayer::MarkIfComplete(Syncer& syncer) {
+  // A bit that is dirty now was published after the data was synced.
+  if (IsFlat() || size() == 0 || !IsComplete() || pages_.HasDirty()) {
+    return absl::OkStatus();
+  }
+  std::array<uint8_t, sizeof(uint64_t)> field;
+  StoreLittle64(field.data(), header_.compat_features | kCompatAllAllocated);
+  const iovec piece{field.data(), field.size()};
+  if (!file_.Write(kCompatOffset, absl::MakeConstSpan(&piece, 1)).ok()) {
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(syncer.Sync(file_));
+  all_allocated_.store(true, std::memory_order_release);
+  return absl::OkStatus();
+}
+
+absl::Status AddCowLayer::AdoptFileSize() {
+  ASSIGN_OR_RETURN(const FileStat stat, image_file_.Stat());
+  size_.store(stat.size);
   return absl::OkStatus();
 }
 
@@ -137,7 +170,7 @@ absl::Status AddCowLayer::CheckGrow(uint64_t new_size) const {
 
 absl::Status AddCowLayer::PrepareGrow(uint64_t new_size,
                                       uint64_t backing_size) {
-  if (header_.all_allocated()) return absl::OkStatus();
+  if (IsFlat()) return absl::OkStatus();
   RETURN_IF_ERROR(ExtendBitmap(new_size));
   pages_.SetLength(BitmapBytes(new_size, cluster_size()));
   const uint64_t first = DivideRoundingUp(size(), cluster_size());

@@ -32,6 +32,10 @@ class AddCowLayer final : public Layer {
   uint64_t size() const override { return size_.load(); }
   uint64_t cluster_size() const override { return header_.cluster_size(); }
   File& data_file() const override { return image_file_; }
+  bool IsFlat() const override {
+    return all_allocated_.load(std::memory_order_acquire);
+  }
+  absl::Status AdoptFileSize() override;
 
   absl::StatusOr<Mapping> Map(Extent extent) const override;
   absl::StatusOr<Reservation> Reserve(Extent clusters) override;
@@ -57,6 +61,10 @@ class AddCowLayer final : public Layer {
   // Extends the add-cow file to the end of a bitmap for `virtual_size`.
   absl::Status ExtendBitmap(uint64_t virtual_size);
   absl::Status SetBits(Extent clusters);
+  // Sets ALL_ALLOCATED, durably, when every bit is set and durable. A failure
+  // to look or to write leaves that to a later round.
+  absl::Status MarkIfComplete(Syncer& syncer);
+  bool IsComplete();
 
   File& file_;
   File& image_file_;
@@ -66,6 +74,9 @@ class AddCowLayer final : public Layer {
   // The bitmap of a daemon that died may be in the page cache and not on disk,
   // so the first round syncs it even when it has nothing to write.
   bool file_synced_ = false;
+  std::atomic<bool> all_allocated_;
+  // Of the rounds: every cluster before it is allocated.
+  uint64_t complete_below_ = 0;
 
   Mutex mutex_;
   uint64_t file_size_ ABSL_GUARDED_BY(mutex_);

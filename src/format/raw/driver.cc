@@ -23,6 +23,12 @@ class RawLayer final : public Layer {
   uint64_t cluster_size() const override { return 1; }
   File& data_file() const override { return file_; }
   bool reports_holes() const override { return true; }
+  bool IsFlat() const override { return true; }
+  absl::Status AdoptFileSize() override {
+    ASSIGN_OR_RETURN(const FileStat stat, file_.Stat());
+    size_.store(stat.size);
+    return absl::OkStatus();
+  }
 
   absl::StatusOr<Mapping> Map(Extent extent) const override {
     return Mapping{.kind = Mapping::Kind::kData,
