@@ -32,6 +32,7 @@ OpenOptions ImageOptions(const Options& options) {
   OpenOptions open;
   open.lock = options.lock;
   open.metadata_cache = NewMetadataCache(kMetadataCacheBytes);
+  open.backing_pool = NewBackingPool();
   return open;
 }
 

@@ -24,11 +24,17 @@
 
 namespace flatcow {
 
+class BackingPool;
 class MetadataCache;
 
 // A cache of L2 tables and bitmap pages for all the images opened with it, at
 // most `limit_bytes` (rounded up to a few pages). Thread-safe.
 std::shared_ptr<MetadataCache> NewMetadataCache(size_t limit_bytes);
+
+// The backing files of all the images opened with it, each open once however
+// many images are based on it. One for images that are opened with the same
+// FileSystem and the same locking. Thread-safe.
+std::shared_ptr<BackingPool> NewBackingPool();
 
 struct OpenOptions {
   Access access = Access::kReadOnly;
@@ -40,6 +46,8 @@ struct OpenOptions {
   bool share_writes = false;
   // Null: a cache of its own, of 16 MiB.
   std::shared_ptr<MetadataCache> metadata_cache = nullptr;
+  // Null: shared with no other image.
+  std::shared_ptr<BackingPool> backing_pool = nullptr;
 };
 
 // A file that an image names.

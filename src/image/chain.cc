@@ -1,102 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/chain.h"
 
-#include <algorithm>
-
-#include "base/status_macros.h"
-
 namespace flatcow {
-namespace {
 
-bool Continues(const Segment& last, const Segment& next, Chain::Detail detail) {
-  if (last.kind != next.kind) return false;
-  if (detail == Chain::Detail::kForIo && next.kind == Segment::Kind::kZero) {
-    return true;
+std::vector<const ChainLayer*> Chain::Layers() const {
+  std::vector<const ChainLayer*> layers = {&image_};
+  for (const BackingLayer* at = backing_.get(); at != nullptr;
+       at = at->below()) {
+    layers.push_back(&at->parts());
   }
-  const bool adjacent = next.file == nullptr ||
-                        last.host_offset + last.length == next.host_offset;
-  return last.file == next.file && adjacent && last.depth == next.depth &&
-         last.allocated == next.allocated;
+  return layers;
 }
 
-void Append(const Segment& next, Chain::Detail detail, SegmentList& out) {
-  if (!out.empty() && Continues(out.back(), next, detail)) {
-    out.back().length += next.length;
-  } else {
-    out.push_back(next);
-  }
-}
-
-// A data run of a raw file, split where the file has holes.
-absl::Status AppendWithHoles(Segment run, SegmentList& out) {
-  while (run.length != 0) {
-    ASSIGN_OR_RETURN(const uint64_t data, run.file->SeekData(run.host_offset));
-    uint64_t end = data;
-    run.kind = Segment::Kind::kZero;
-    if (data <= run.host_offset) {
-      ASSIGN_OR_RETURN(end, run.file->SeekHole(run.host_offset));
-      run.kind = Segment::Kind::kData;
-    }
-    // A file that shrank meanwhile answers with its new end.
-    Segment piece = run;
-    piece.length = end > run.host_offset
-                       ? std::min(run.length, end - run.host_offset)
-                       : run.length;
-    Append(piece, Chain::Detail::kExact, out);
-    run.host_offset += piece.length;
-    run.length -= piece.length;
-  }
-  return absl::OkStatus();
-}
-
-}  // namespace
-
-absl::Status Chain::ResolveFrom(size_t depth, Extent extent, Detail detail,
-                                SegmentList& out) const {
-  const Layer& layer = *layers_[depth].layer;
-  const uint64_t size = layer.size();
-  while (extent.length != 0 && extent.offset < size) {
-    ASSIGN_OR_RETURN(
-        const Mapping mapping,
-        layer.Map(
-            {extent.offset, std::min(extent.length, size - extent.offset)}));
-    const Extent run{extent.offset, mapping.length};
-    switch (mapping.kind) {
-      case Mapping::Kind::kData: {
-        const Segment data{.kind = Segment::Kind::kData,
-                           .allocated = true,
-                           .depth = static_cast<uint16_t>(depth),
-                           .length = run.length,
-                           .file = &layer.data_file(),
-                           .host_offset = mapping.host_offset};
-        if (detail == Detail::kExact && layer.reports_holes()) {
-          RETURN_IF_ERROR(AppendWithHoles(data, out));
-        } else {
-          Append(data, detail, out);
-        }
-        break;
-      }
-      case Mapping::Kind::kZero:
-        Append({.kind = Segment::Kind::kZero,
-                .allocated = true,
-                .depth = static_cast<uint16_t>(depth),
-                .length = run.length,
-                .file = nullptr,
-                .host_offset = 0},
-               detail, out);
-        break;
-      case Mapping::Kind::kBacking:
-        if (depth + 1 < layers_.size()) {
-          RETURN_IF_ERROR(ResolveFrom(depth + 1, run, detail, out));
-        } else {
-          Append({.length = run.length}, detail, out);
-        }
-        break;
-    }
-    extent = {run.end(), extent.length - run.length};
-  }
-  if (extent.length != 0) Append({.length = extent.length}, detail, out);
-  return absl::OkStatus();
+absl::Status Chain::Resolve(Extent extent, Detail detail,
+                            SegmentList& out) const {
+  const auto resolve_below = [&](Extent run) {
+    return backing_->Resolve(1, run, detail, out);
+  };
+  const ResolveBelow below = resolve_below;
+  return ResolveLayer(top(), 0, extent, detail,
+                      backing_ != nullptr ? &below : nullptr, out);
 }
 
 }  // namespace flatcow

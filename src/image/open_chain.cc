@@ -8,10 +8,16 @@
 #include "base/status_macros.h"
 #include "flatcow/status.h"
 #include "format/registry.h"
+#include "image/backing_pool.h"
 #include "image/image_info.h"
 
 namespace flatcow {
 namespace {
+
+bool IsUnchanged(const FileStat& then, const FileStat& now) {
+  return then.id == now.id && then.size == now.size &&
+         then.mtime_ns == now.mtime_ns && then.ctime_ns == now.ctime_ns;
+}
 
 class ChainOpener {
  public:
@@ -30,6 +36,7 @@ class ChainOpener {
     size_t depth;
     Part part;
   };
+  using Shared = std::shared_ptr<const BackingLayer>;
 
   bool writable(size_t depth) const {
     return depth == 0 && options_.access == Access::kReadWrite;
@@ -38,11 +45,22 @@ class ChainOpener {
   LockRole RoleAt(size_t depth) const;
   absl::StatusOr<ChainFile> OpenFile(const std::string& path, size_t depth,
                                      Part part);
-  absl::Status Remember(const File& file, size_t depth, Part part);
-  absl::StatusOr<ChainLayer> OpenLayer(const std::string& path,
+  absl::Status Lock(ChainFile& file, size_t depth);
+  absl::Status Remember(const std::string& path, const FileStat& stat,
+                        size_t depth, Part part);
+  // Opens what lies below the last of the layers: adds it to them, or sets
+  // `shared` when another image has it open. Precondition: `shared` is null.
+  absl::Status OpenBacking(std::vector<ChainLayer>& layers, Shared& shared);
+  absl::StatusOr<ChainLayer> OpenLayer(ChainFile image,
                                        const std::string& format, size_t depth);
   absl::Status OpenData(ChainLayer& layer, size_t depth);
   absl::Status StartLayer(ChainLayer& layer, size_t depth);
+
+  // Null when nobody has this chain of backing files open, exactly as its names
+  // lead to it now.
+  Shared FindShared(const ChainFile& image, const std::string& format);
+  bool IsStillThere(const std::string& path, const FileStat& stat);
+  absl::Status RememberAll(const BackingLayer& shared, size_t depth);
 
   FileSystem& file_system_;
   const OpenOptions& options_;
@@ -58,17 +76,17 @@ LockRole ChainOpener::RoleAt(size_t depth) const {
 }
 
 // Files are compared by identity: a cycle may lead through links of any kind.
-absl::Status ChainOpener::Remember(const File& file, size_t depth, Part part) {
+absl::Status ChainOpener::Remember(const std::string& path,
+                                   const FileStat& stat, size_t depth,
+                                   Part part) {
   if (seen_.size() == kMaxChainFiles) {
-    return MakeError(ELOOP,
-                     absl::StrCat(file.path(), ": the chain has more than ",
-                                  kMaxChainFiles, " files"));
+    return MakeError(ELOOP, absl::StrCat(path, ": the chain has more than ",
+                                         kMaxChainFiles, " files"));
   }
-  ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
   for (const Seen& seen : seen_) {
     if (seen.id != stat.id) continue;
     if (part == Part::kImage && seen.part == Part::kImage) {
-      return MakeError(ELOOP, absl::StrCat(file.path(),
+      return MakeError(ELOOP, absl::StrCat(path,
                                            ": stands twice in the chain of "
                                            "backing files, which is a cycle"));
     }
@@ -76,11 +94,11 @@ absl::Status ChainOpener::Remember(const File& file, size_t depth, Part part) {
     const bool written = seen.depth == 0;
     const bool same_image = seen.depth == depth || seen.depth + 1 == depth;
     if (written || same_image) {
-      return MakeError(ELOOP,
-                       absl::StrCat(file.path(),
-                                    ": is both the image or image file of an "
-                                    "overlay and a file that it is based on; "
-                                    "they must be different files"));
+      return MakeError(ELOOP, absl::StrCat(path,
+                                           ": is both the image or image file "
+                                           "of an overlay and a file that it "
+                                           "is based on; they must be "
+                                           "different files"));
     }
   }
   seen_.push_back({stat.id, depth, part});
@@ -91,12 +109,16 @@ absl::StatusOr<ChainFile> ChainOpener::OpenFile(const std::string& path,
                                                 size_t depth, Part part) {
   ChainFile result;
   ASSIGN_OR_RETURN(result.file, file_system_.Open(path, Access::kReadOnly));
-  RETURN_IF_ERROR(Remember(*result.file, depth, part));
-  if (const LockRole role = RoleAt(depth); role != LockRole::kNone) {
-    result.lock = std::make_unique<ImageLock>(*result.file);
-    RETURN_IF_ERROR(result.lock->Take(role));
-  }
+  ASSIGN_OR_RETURN(result.stat, result.file->Stat());
+  RETURN_IF_ERROR(Remember(result.file->path(), result.stat, depth, part));
   return result;
+}
+
+absl::Status ChainOpener::Lock(ChainFile& file, size_t depth) {
+  const LockRole role = RoleAt(depth);
+  if (role == LockRole::kNone) return absl::OkStatus();
+  file.lock = std::make_unique<ImageLock>(*file.file);
+  return file.lock->Take(role);
 }
 
 absl::Status ChainOpener::OpenData(ChainLayer& layer, size_t depth) {
@@ -106,14 +128,15 @@ absl::Status ChainOpener::OpenData(ChainLayer& layer, size_t depth) {
     return AnnotateLink(data.status(), *layer.image.file, "image file", link);
   }
   layer.data = *std::move(data);
-  return absl::OkStatus();
+  return Lock(*layer.data, depth);
 }
 
-absl::StatusOr<ChainLayer> ChainOpener::OpenLayer(const std::string& path,
+absl::StatusOr<ChainLayer> ChainOpener::OpenLayer(ChainFile image,
                                                   const std::string& format,
                                                   size_t depth) {
   ChainLayer layer;
-  ASSIGN_OR_RETURN(layer.image, OpenFile(path, depth, Part::kImage));
+  layer.image = std::move(image);
+  RETURN_IF_ERROR(Lock(layer.image, depth));
   ASSIGN_OR_RETURN(layer.driver, FormatOf(*layer.image.file, format));
   ASSIGN_OR_RETURN(layer.header, layer.driver->read_header(*layer.image.file));
   if (layer.header.data_file.has_value()) {
@@ -140,38 +163,105 @@ absl::Status ChainOpener::StartLayer(ChainLayer& layer, size_t depth) {
   return absl::OkStatus();
 }
 
+bool ChainOpener::IsStillThere(const std::string& path, const FileStat& stat) {
+  const auto now = file_system_.Stat(path);
+  return now.ok() && IsUnchanged(stat, *now);
+}
+
+ChainOpener::Shared ChainOpener::FindShared(const ChainFile& image,
+                                            const std::string& format) {
+  if (options_.backing_pool == nullptr) return nullptr;
+  Shared shared = options_.backing_pool->Find({image.file->path(), format});
+  if (shared == nullptr || !IsUnchanged(shared->parts().image.stat, image.stat))
+    return nullptr;
+  for (const BackingLayer* at = shared.get(); at != nullptr; at = at->below()) {
+    const ChainLayer& parts = at->parts();
+    if (parts.data.has_value() &&
+        !IsStillThere(parts.header.data_file->path, parts.data->stat)) {
+      return nullptr;
+    }
+    if (at->below() != nullptr &&
+        !IsStillThere(parts.header.backing->path,
+                      at->below()->parts().image.stat)) {
+      return nullptr;
+    }
+  }
+  return shared;
+}
+
+absl::Status ChainOpener::RememberAll(const BackingLayer& shared,
+                                      size_t depth) {
+  for (const BackingLayer* at = &shared; at != nullptr;
+       at = at->below(), ++depth) {
+    const ChainLayer& parts = at->parts();
+    if (at != &shared) {
+      RETURN_IF_ERROR(Remember(parts.image.file->path(), parts.image.stat,
+                               depth, Part::kImage));
+    }
+    if (parts.data.has_value()) {
+      RETURN_IF_ERROR(Remember(parts.data->file->path(), parts.data->stat,
+                               depth, Part::kData));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ChainOpener::OpenBacking(std::vector<ChainLayer>& layers,
+                                      Shared& shared) {
+  const size_t depth = layers.size();
+  const ImageLink& link = *layers.back().header.backing;
+  ASSIGN_OR_RETURN(ChainFile image, OpenFile(link.path, depth, Part::kImage));
+  shared = FindShared(image, link.format);
+  if (shared != nullptr) return RememberAll(*shared, depth);
+  ASSIGN_OR_RETURN(ChainLayer below,
+                   OpenLayer(std::move(image), link.format, depth));
+  layers.push_back(std::move(below));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<OpenedChain> ChainOpener::Open(const std::string& path) {
   std::vector<ChainLayer> layers;
   std::vector<std::string> warnings;
-  ASSIGN_OR_RETURN(ChainLayer top, OpenLayer(path, options_.format, 0));
+  Shared below;
+  ASSIGN_OR_RETURN(ChainFile image, OpenFile(path, 0, Part::kImage));
+  ASSIGN_OR_RETURN(ChainLayer top,
+                   OpenLayer(std::move(image), options_.format, 0));
   layers.push_back(std::move(top));
-  while (true) {
-    const ChainLayer& above = layers.back();
-    if (!above.header.backing.has_value() || above.header.ignores_backing) {
-      break;
-    }
-    const ImageLink& link = *above.header.backing;
-    auto below = OpenLayer(link.path, link.format, layers.size());
-    if (!below.ok()) {
-      return AnnotateLink(below.status(), *above.image.file, "backing file",
+  while (below == nullptr && layers.back().header.backing.has_value() &&
+         !layers.back().header.ignores_backing) {
+    const ImageLink link = *layers.back().header.backing;
+    const std::string above = layers.back().image.file->path();
+    if (const absl::Status opened = OpenBacking(layers, below); !opened.ok()) {
+      return AnnotateLink(opened, *layers.back().image.file, "backing file",
                           link);
     }
-    if (link.format.empty() && below->driver == &kRawFormat) {
+    const FormatDriver* const driver =
+        below != nullptr ? below->parts().driver : layers.back().driver;
+    if (link.format.empty() && driver == &kRawFormat) {
       warnings.push_back(absl::StrCat(
-          above.image.file->path(), ": backing file '", link.name,
+          above, ": backing file '", link.name,
           "' has no recorded format and no magic, so it is read as raw; "
           "'rebase -u -F raw' records that"));
     }
-    layers.push_back(*std::move(below));
   }
   for (size_t depth = layers.size(); depth-- > 0;) {
-    const absl::Status status = StartLayer(layers[depth], depth);
+    ChainLayer& layer = layers[depth];
+    const absl::Status status = StartLayer(layer, depth);
     if (!status.ok()) {
       return depth == 0 ? status
                         : Annotate(status, layers.front().image.file->path());
     }
+    if (depth == 0) break;
+    const BackingPool::Key key{layer.image.file->path(),
+                               layers[depth - 1].header.backing->format};
+    below = std::make_shared<BackingLayer>(std::move(layer), std::move(below),
+                                           cache_);
+    if (options_.backing_pool != nullptr) {
+      options_.backing_pool->Add(key, below);
+    }
   }
-  return OpenedChain{Chain(std::move(layers)), std::move(warnings)};
+  return OpenedChain{Chain(std::move(layers.front()), std::move(below)),
+                     std::move(warnings)};
 }
 
 }  // namespace

@@ -33,7 +33,7 @@ absl::StatusOr<std::unique_ptr<Image>> OpenImage(FileSystem& file_system,
           : std::make_shared<MetadataCache>(kOwnCacheBytes);
   ASSIGN_OR_RETURN(OpenedChain opened,
                    OpenChain(file_system, path, options, cache));
-  const ChainLayer& top = opened.chain.layers().front();
+  const ChainLayer& top = opened.chain.image();
   ImageInfo info = MakeImageInfo(*top.image.file, *top.driver, top.header);
   info.virtual_size = top.layer->size();
   return std::make_unique<Overlay>(std::move(opened.chain), std::move(info),

@@ -46,7 +46,7 @@ absl::Status Overlay::CheckInside(Extent extent,
 
 absl::Status Overlay::ReadInside(Extent extent, uint8_t* buffer) const {
   SegmentList segments;
-  RETURN_IF_ERROR(chain_.Resolve(extent, Chain::Detail::kForIo, segments));
+  RETURN_IF_ERROR(chain_.Resolve(extent, Detail::kForIo, segments));
   for (const Segment& segment : segments) {
     const size_t length = static_cast<size_t>(segment.length);
     if (segment.kind == Segment::Kind::kZero) {
@@ -81,7 +81,7 @@ absl::StatusOr<size_t> Overlay::Read(uint64_t guest_offset,
 
 absl::StatusOr<bool> Overlay::ReadsZero(Extent extent) const {
   SegmentList segments;
-  RETURN_IF_ERROR(chain_.Resolve(extent, Chain::Detail::kForIo, segments));
+  RETURN_IF_ERROR(chain_.Resolve(extent, Detail::kForIo, segments));
   return std::all_of(segments.begin(), segments.end(), [](const Segment& s) {
     return s.kind == Segment::Kind::kZero;
   });
@@ -91,15 +91,15 @@ absl::StatusOr<SegmentList> Overlay::Map(Extent extent) {
   IoGate::Shared inside(gate_);
   RETURN_IF_ERROR(CheckInside(extent, "map"));
   SegmentList segments;
-  RETURN_IF_ERROR(chain_.Resolve(extent, Chain::Detail::kExact, segments));
+  RETURN_IF_ERROR(chain_.Resolve(extent, Detail::kExact, segments));
   return segments;
 }
 
 std::vector<std::string> Overlay::ChainPaths() const {
   std::vector<std::string> paths;
-  for (const ChainLayer& layer : chain_.layers()) {
-    paths.push_back(layer.image.file->path());
-    if (layer.data.has_value()) paths.push_back(layer.data->file->path());
+  for (const ChainLayer* layer : chain_.Layers()) {
+    paths.push_back(layer->image.file->path());
+    if (layer->data.has_value()) paths.push_back(layer->data->file->path());
   }
   return paths;
 }
@@ -107,9 +107,9 @@ std::vector<std::string> Overlay::ChainPaths() const {
 absl::StatusOr<uint64_t> Overlay::AllocatedBytes() {
   uint64_t sum = 0;
   bool has_data = false;
-  for (const ChainLayer& layer : chain_.layers()) {
+  for (const ChainLayer* layer : chain_.Layers()) {
     const File& file =
-        *(layer.data.has_value() ? *layer.data : layer.image).file;
+        *(layer->data.has_value() ? *layer->data : layer->image).file;
     ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
     sum += stat.allocated_bytes;
     ASSIGN_OR_RETURN(const uint64_t data, file.SeekData(0));
@@ -124,7 +124,7 @@ absl::Status Overlay::MakeWritable() {
   if (writable_.load()) return absl::OkStatus();
   IoGate::Exclusive alone(gate_);
   if (writable_.load()) return absl::OkStatus();
-  ChainLayer& top = chain_.layers().front();
+  ChainLayer& top = chain_.image();
   const auto upgrade = [&](ChainFile& file) -> absl::Status {
     if (file.lock != nullptr) {
       RETURN_IF_ERROR(file.lock->Take(LockRole::kImageReadWrite));
@@ -178,8 +178,7 @@ const File* Overlay::FindFlatFile() const {
   for (uint64_t at = 0; at < size; at += part) {
     SegmentList segments;
     if (!chain_
-             .Resolve({at, std::min(part, size - at)}, Chain::Detail::kForIo,
-                      segments)
+             .Resolve({at, std::min(part, size - at)}, Detail::kForIo, segments)
              .ok()) {
       return nullptr;
     }

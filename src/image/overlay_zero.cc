@@ -112,7 +112,7 @@ absl::Status Overlay::ZeroClusters(Extent clusters) {
 // would cost metadata for the whole of a trimmed disk.
 absl::Status Overlay::ZeroUnmapped(Extent clusters) {
   SegmentList segments;
-  RETURN_IF_ERROR(chain_.Resolve(clusters, Chain::Detail::kExact, segments));
+  RETURN_IF_ERROR(chain_.Resolve(clusters, Detail::kExact, segments));
   Extent pending{clusters.offset, 0};
   uint64_t at = clusters.offset;
   for (const Segment& segment : segments) {

@@ -66,6 +66,32 @@ std::atomic<uint64_t>* MetadataCache::WordsOf(const Set& set,
   return words_ + (set_index * kWays + way) * kPageWords;
 }
 
+bool MetadataCache::Lookup(uint32_t owner, uint64_t first_word,
+                           absl::Span<uint64_t> words) const {
+  const uint64_t page = first_word / kPageWords;
+  const size_t first = first_word % kPageWords;
+  Set& set = SetOf(owner, page);
+  for (Frame& frame : set.frames) {
+    if (frame.page.load(std::memory_order_relaxed) != page) continue;
+    const uint32_t version = frame.version.load(std::memory_order_acquire);
+    if (version % 2 != 0 ||
+        frame.page.load(std::memory_order_acquire) != page ||
+        frame.owner.load(std::memory_order_acquire) != owner) {
+      continue;
+    }
+    const std::atomic<uint64_t>* const source = WordsOf(set, frame) + first;
+    for (size_t i = 0; i < words.size(); ++i) {
+      words[i] = source[i].load(std::memory_order_acquire);
+    }
+    if (frame.version.load(std::memory_order_relaxed) != version) continue;
+    if (!frame.referenced.load(std::memory_order_relaxed)) {
+      frame.referenced.store(true, std::memory_order_relaxed);
+    }
+    return true;
+  }
+  return false;
+}
+
 MetadataCache::Found MetadataCache::Find(Set& set, uint32_t owner,
                                          uint64_t page) const {
   for (Frame& frame : set.frames) {
@@ -168,7 +194,7 @@ MetadataPages::MetadataPages(std::shared_ptr<MetadataCache> cache, File& file,
       file_(file),
       base_offset_(base_offset),
       length_(length),
-      owner_(cache_->next_owner_.fetch_add(1, std::memory_order_relaxed)) {}
+      owner_(cache_->NewOwner()) {}
 
 MetadataPages::~MetadataPages() { cache_->Drop(owner_); }
 
@@ -201,24 +227,7 @@ absl::StatusOr<size_t> MetadataPages::Read(uint64_t first_word,
       std::min<size_t>(words.size(), MetadataCache::kPageWords - first);
   MetadataCache::Set& set = cache_->SetOf(owner_, page);
   while (true) {
-    for (MetadataCache::Frame& frame : set.frames) {
-      if (frame.page.load(std::memory_order_relaxed) != page) continue;
-      const uint32_t version = frame.version.load(std::memory_order_acquire);
-      if (version % 2 != 0 ||
-          frame.page.load(std::memory_order_acquire) != page ||
-          frame.owner.load(std::memory_order_acquire) != owner_) {
-        continue;
-      }
-      const std::atomic<uint64_t>* const source = cache_->WordsOf(set, frame);
-      for (size_t i = 0; i < count; ++i) {
-        words[i] = source[first + i].load(std::memory_order_acquire);
-      }
-      if (frame.version.load(std::memory_order_relaxed) != version) continue;
-      if (!frame.referenced.load(std::memory_order_relaxed)) {
-        frame.referenced.store(true, std::memory_order_relaxed);
-      }
-      return count;
-    }
+    if (cache_->Lookup(owner_, first_word, words.first(count))) return count;
 
     const uint64_t generation = set.generation.load(std::memory_order_acquire);
     if (set.overflow_count.load(std::memory_order_acquire) != 0) {

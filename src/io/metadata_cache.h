@@ -59,8 +59,14 @@ class MetadataCache {
     return dirty_pages_.load(std::memory_order_relaxed) * 2 >= frame_count_;
   }
 
+  // Words from `word` to where its page ends.
+  static uint64_t WordsToPageEnd(uint64_t word) {
+    return kPageWords - word % kPageWords;
+  }
+
  private:
   friend class MetadataPages;
+  friend class RememberedWords;
 
   static constexpr size_t kWays = 8;
   static constexpr uint64_t kNoPage = ~uint64_t{0};
@@ -112,7 +118,16 @@ class MetadataCache {
     void Store(size_t word, uint64_t value) const;
   };
 
+  // A name for pages that belong together.
+  uint32_t NewOwner() {
+    return next_owner_.fetch_add(1, std::memory_order_relaxed);
+  }
+
   Set& SetOf(uint32_t owner, uint64_t page) const;
+  // Reads words of one page from its frame, without a lock. Return values:
+  // false when no frame holds the page.
+  bool Lookup(uint32_t owner, uint64_t first_word,
+              absl::Span<uint64_t> words) const;
   std::atomic<uint64_t>* WordsOf(const Set& set, const Frame& frame) const;
   Found Find(Set& set, uint32_t owner, uint64_t page) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(set.mutex);
@@ -154,14 +169,9 @@ class MetadataPages {
                               absl::Span<uint64_t> words) const;
   absl::StatusOr<uint64_t> ReadWord(uint64_t word) const;
 
-  // Words from `word` to where its page ends; Modify() changes those all or
-  // not at all.
-  static uint64_t WordsToPageEnd(uint64_t word) {
-    return MetadataCache::kPageWords - word % MetadataCache::kPageWords;
-  }
-
   // Replaces each of `count` words by change(word, old). A failure leaves the
-  // words from some page on as they were.
+  // words from some page on as they were: those of one page change all or not
+  // at all.
   absl::Status Modify(
       uint64_t first_word, uint64_t count,
       absl::FunctionRef<uint64_t(uint64_t word, uint64_t old)> change);

@@ -34,9 +34,7 @@ class FlatFileTest : public testing::Test {
           .image_file = "data"});
   }
 
-  std::string Path(const std::string& name) const {
-    return directory_ / name;
-  }
+  std::string Path(const std::string& name) const { return directory_ / name; }
   void SetFile(const std::string& name, const std::string& content) {
     const auto file = Must(PosixFileSystem().Create(Path(name)));
     const iovec piece{const_cast<char*>(content.data()), content.size()};

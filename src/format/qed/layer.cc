@@ -324,7 +324,7 @@ absl::Status QedLayer::Publish(const Reservation& reservation) {
         table->offset, geometry_.L2Index(reservation.guest_offset + published));
     const uint64_t count =
         std::min((reservation.length - published) / cluster_size,
-                 MetadataPages::WordsToPageEnd(first));
+                 MetadataCache::WordsToPageEnd(first));
     const uint64_t host_offset = reservation.host_offset + published;
     status = pages_.Modify(first, count, [&](uint64_t word, uint64_t) {
       return host_offset + (word - first) * cluster_size;
