@@ -14,3 +14,18 @@ instructions() {
     "$top/build/bench/instruction_paths" \
     "$top/bench/instruction_budget.json" "$@"
 }
+
+# microbench [ARGUMENT OF GOOGLE BENCHMARK...]
+microbench() {
+  need "${build_packages[@]}" libbenchmark-dev
+  CXX=g++ configure build -Dbenchmarks=true
+  local source name programs=()
+  for source in "$top"/bench/*_benchmark.cc; do
+    programs+=("$(basename "$source" .cc)")
+  done
+  compile build "${programs[@]}"
+  for name in "${programs[@]}"; do
+    say "$name"
+    "$top/build/bench/$name" "$@"
+  done
+}
