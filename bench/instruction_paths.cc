@@ -21,6 +21,7 @@
 #include "format/addcow/bitmap.h"
 #include "keep.h"
 #include "memory_chain.h"
+#include "memory_image.h"
 #include "memory_overlay.h"
 #include "memory_pages.h"
 #include "need.h"
@@ -70,6 +71,25 @@ class PublishPath final : public Path {
  private:
   MemoryFileSystem files_;
   std::unique_ptr<MemoryOverlay> overlay_;
+  uint64_t next_ = 0;
+};
+
+// Whole requests, on the first 1024 clusters, which are allocated, or on those
+// behind them.
+class WritePath final : public Path {
+ public:
+  explicit WritePath(bool in_place) : in_place_(in_place) {}
+
+  void Run() override {
+    image_.WriteSector(in_place_ ? next_ % kAllocated : kAllocated + next_);
+    ++next_;
+  }
+
+ private:
+  static constexpr uint64_t kAllocated = 1024;
+
+  const bool in_place_;
+  MemoryImage image_{"qed", 4 * kAllocated, kAllocated};
   uint64_t next_ = 0;
 };
 
@@ -170,6 +190,8 @@ std::vector<NamedPath> AllPaths() {
       {"resolve 1M, half in add-cow", 1024, Resolve("add-cow", 1, kMegabyte)},
       {"publish a QED cluster", 4096, Make<PublishPath>("qed")},
       {"publish an add-cow cluster", 4096, Make<PublishPath>("add-cow")},
+      {"write a sector in place", 2048, Make<WritePath>(true)},
+      {"write a sector, new cluster", 2048, Make<WritePath>(false)},
       {"round over 64 dirty pages", 32, Make<RoundPath>()},
       {"look up a cached word", 4096, Make<LookUpPath>(1024)},
       {"look up a word not cached", 512, Make<LookUpPath>(kTooSmall)},
