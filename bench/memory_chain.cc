@@ -55,7 +55,7 @@ MemoryChain::MemoryChain(const ChainRecipe& recipe) {
 }
 
 void MemoryChain::Resolve(Extent extent, SegmentList& out) const {
-  Need(opened_->chain.Resolve(extent, Chain::Detail::kForIo, out));
+  Need(opened_->chain.Resolve(extent, Detail::kForIo, out));
 }
 
 GuestOffsets::GuestOffsets(uint64_t request_bytes) {

@@ -36,7 +36,7 @@
 #include "image/chain.h"
 #include "image/flush_rounds.h"
 #include "image/io_gate.h"
-#include "image/range_lock.h"
+#include "image/sharded_range_lock.h"
 
 namespace flatcow {
 
@@ -128,7 +128,7 @@ class Overlay final : public Image {
   const std::vector<std::string> warnings_;
 
   IoGate gate_;
-  RangeLock ranges_;
+  ShardedRangeLock ranges_;
   FlushRounds rounds_;
   std::atomic<uint64_t> size_;  // the top layer's
   std::atomic<bool> writable_;

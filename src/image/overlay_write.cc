@@ -76,7 +76,7 @@ absl::Status Overlay::WriteInPlace(const Mapping& mapping,
 }
 
 absl::Status Overlay::WriteAllocating(Extent extent, const uint8_t* data) {
-  RangeLock::Hold hold(ranges_, ClustersOf(extent));
+  ShardedRangeLock::Hold hold(ranges_, ClustersOf(extent));
   for (uint64_t done = 0; done < extent.length;) {
     const Extent rest{extent.offset + done, extent.length - done};
     ASSIGN_OR_RETURN(const Mapping mapping, chain_.top().Map(rest));

@@ -91,7 +91,7 @@ absl::Status Overlay::ZeroPart(Extent part) {
 
 absl::Status Overlay::ZeroClusters(Extent clusters) {
   if (clusters.length == 0) return absl::OkStatus();
-  RangeLock::Hold hold(ranges_, ClustersOf(clusters));
+  ShardedRangeLock::Hold hold(ranges_, ClustersOf(clusters));
   while (clusters.length != 0) {
     ASSIGN_OR_RETURN(
         const Mapping mapping,
@@ -171,7 +171,7 @@ absl::Status Overlay::Allocate(Extent extent) {
 }
 
 absl::Status Overlay::AllocateRun(Extent run) {
-  RangeLock::Hold hold(ranges_, ClustersOf(run));
+  ShardedRangeLock::Hold hold(ranges_, ClustersOf(run));
   while (run.length != 0) {
     ASSIGN_OR_RETURN(const Mapping mapping, chain_.top().Map(run));
     uint64_t done = mapping.length;

@@ -45,6 +45,16 @@ uint64_t MetadataCache::Found::Load(size_t word) const {
              : overflow_words[word];
 }
 
+void MetadataCache::Found::LoadAll(uint64_t* target) const {
+  if (frame_words == nullptr) {
+    std::copy_n(overflow_words, kPageWords, target);
+    return;
+  }
+  for (size_t i = 0; i < kPageWords; ++i) {
+    target[i] = frame_words[i].load(std::memory_order_relaxed);
+  }
+}
+
 void MetadataCache::Found::Store(size_t word, uint64_t value) const {
   if (frame_words != nullptr) {
     frame_words[word].store(value, std::memory_order_release);
@@ -358,8 +368,9 @@ void MetadataPages::CopyDirty() {
     const auto found = cache_->Find(set, owner_, page);
     found.state->dirty = false;
     found.state->writing = true;
-    for (size_t i = 0; i < MetadataCache::kPageWords; ++i) {
-      *target++ = htole64(found.Load(i));
+    found.LoadAll(target);
+    for (uint64_t i = 0; i < MetadataCache::kPageWords; ++i, ++target) {
+      *target = htole64(*target);
     }
   }
 }
@@ -417,13 +428,22 @@ void MetadataPages::EndCopies(bool durable) {
       cache_->RemoveOverflow(set, owner_, page);
     }
   }
+  ForgetCopies();
+}
+
+// Keeps what small rounds need, which are most, and no more: there may be a
+// thousand images.
+void MetadataPages::ForgetCopies() {
+  constexpr size_t kMostPages = 16;
   copies_.clear();
+  if (copied_words_.size() <= kMostPages * MetadataCache::kPageWords) return;
+  std::vector<uint64_t>().swap(copied_words_);
 }
 
 void MetadataPages::Freeze() {
   frozen_.store(true, std::memory_order_relaxed);
   cache_->Drop(owner_);
-  copies_.clear();
+  ForgetCopies();
   MutexLock lock(mutex_);
   dirty_.clear();
   dirty_count_.store(0, std::memory_order_release);

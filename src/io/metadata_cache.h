@@ -115,6 +115,7 @@ class MetadataCache {
 
     explicit operator bool() const { return state != nullptr; }
     uint64_t Load(size_t word) const;
+    void LoadAll(uint64_t* target) const;
     void Store(size_t word, uint64_t value) const;
   };
 
@@ -207,6 +208,7 @@ class MetadataPages {
   using Words = MetadataCache::Words;
 
   void EndCopies(bool durable);
+  void ForgetCopies();
   absl::Status ReadPage(uint64_t page, Words& words) const;
   absl::Status ModifyPage(
       uint64_t page, size_t first, size_t count,
