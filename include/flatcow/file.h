@@ -66,6 +66,9 @@ class File {
   virtual absl::StatusOr<size_t> Read(uint64_t offset,
                                       absl::Span<uint8_t> buffer) const = 0;
 
+  // A hint that the extent will be read soon: the host may begin to fetch it.
+  virtual void WillNeed(Extent) const {}
+
   // Writes all the pieces one behind the other, extending the file if needed.
   // On failure any part of the range may have been written.
   virtual absl::Status Write(uint64_t offset,

@@ -22,8 +22,12 @@ namespace {
 constexpr uint64_t kEdgeBytes = 1 << 20;
 
 uint8_t* EdgeBuffer() {
-  thread_local const std::unique_ptr<uint8_t[]> buffer(new uint8_t[kEdgeBytes]);
-  return buffer.get();
+  struct alignas(4096) Page {
+    std::array<uint8_t, 4096> bytes;
+  };
+  thread_local const std::unique_ptr<Page[]> buffer(
+      new Page[kEdgeBytes / sizeof(Page)]);
+  return buffer.get()->bytes.data();
 }
 
 iovec PieceOf(const uint8_t* data, uint64_t length) {

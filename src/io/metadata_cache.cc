@@ -229,6 +229,23 @@ absl::Status MetadataPages::ReadPage(uint64_t page, Words& words) const {
   return absl::OkStatus();
 }
 
+// The host sees these reads among those of data, and does not know that they
+// go forward.
+void MetadataPages::PrefetchBehind(uint64_t page) const {
+  constexpr uint64_t kPages = 16;
+  uint64_t word = 0;
+  if (page == 0 ||
+      !cache_->Lookup(owner_, (page - 1) * MetadataCache::kPageWords,
+                      absl::MakeSpan(&word, 1))) {
+    return;
+  }
+  const uint64_t begin = (page + 1) * MetadataCache::kPageBytes;
+  if (begin >= length_) return;
+  file_.WillNeed(
+      {base_offset_ + begin,
+       std::min(kPages * MetadataCache::kPageBytes, length_ - begin)});
+}
+
 absl::StatusOr<size_t> MetadataPages::Read(uint64_t first_word,
                                            absl::Span<uint64_t> words) const {
   const uint64_t page = first_word / MetadataCache::kPageWords;
@@ -248,6 +265,7 @@ absl::StatusOr<size_t> MetadataPages::Read(uint64_t first_word,
       }
     }
     Words content;
+    PrefetchBehind(page);
     RETURN_IF_ERROR(ReadPage(page, content));
     {
       MutexLock lock(set.mutex);

@@ -210,6 +210,9 @@ class MetadataPages {
   void EndCopies(bool durable);
   void ForgetCopies();
   absl::Status ReadPage(uint64_t page, Words& words) const;
+  // Has the host fetch the pages behind one that is about to be read, if the
+  // one before it was read.
+  void PrefetchBehind(uint64_t page) const;
   absl::Status ModifyPage(
       uint64_t page, size_t first, size_t count,
       absl::FunctionRef<uint64_t(uint64_t word, uint64_t old)> change);

@@ -186,6 +186,12 @@ absl::StatusOr<size_t> PosixFile::Read(uint64_t offset,
   return done;
 }
 
+void PosixFile::WillNeed(Extent extent) const {
+  if (!CheckRange("prefetch", extent.offset, extent.length).ok()) return;
+  posix_fadvise(fd_.get(), static_cast<off_t>(extent.offset),
+                static_cast<off_t>(extent.length), POSIX_FADV_WILLNEED);
+}
+
 absl::Status PosixFile::Write(uint64_t offset, absl::Span<const iovec> pieces) {
   RETURN_IF_ERROR(CheckRange("write", offset, TotalLength(pieces)));
   while (!pieces.empty()) {

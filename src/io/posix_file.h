@@ -39,6 +39,7 @@ class PosixFile final : public File {
   absl::StatusOr<FileStat> Stat() const override;
   absl::StatusOr<size_t> Read(uint64_t offset,
                               absl::Span<uint8_t> buffer) const override;
+  void WillNeed(Extent extent) const override;
   absl::Status Write(uint64_t offset, absl::Span<const iovec> pieces) override;
   absl::Status Sync() override;
   absl::Status Truncate(uint64_t size) override;

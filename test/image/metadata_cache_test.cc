@@ -11,6 +11,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +19,7 @@
 #include "model/disk_model.h"
 #include "model/image_testing.h"
 #include "support/fault_injection_file_system.h"
+#include "support/file_wrapper.h"
 #include "support/memory_file_system.h"
 #include "support/recording_file_system.h"
 
@@ -439,6 +441,38 @@ TEST_F(MetadataCacheTest, AWholePageIsNeverHalfOfAnother) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong, 0u);
+}
+
+// Notes what is announced.
+class AnnouncedFile final : public FileWrapper {
+ public:
+  using FileWrapper::FileWrapper;
+  void WillNeed(Extent extent) const override { announced_.push_back(extent); }
+  std::vector<Extent> TakeAnnounced() { return std::exchange(announced_, {}); }
+
+ private:
+  mutable std::vector<Extent> announced_;
+};
+
+TEST_F(MetadataCacheTest, ReadingForwardsAnnouncesWhatFollows) {
+  AnnouncedFile file(Must(memory_.Open("/f", Access::kReadOnly)));
+  const uint64_t base = 512;
+  const uint64_t length = 40 * kPage + 100;
+  const MetadataPages pages(NewMetadataCache(1 << 20), file, base, length);
+  Must(pages.ReadWord(0).status());
+  Must(pages.ReadWord(20 * kWords).status());
+  EXPECT_TRUE(file.TakeAnnounced().empty());
+  Must(pages.ReadWord(21 * kWords).status());
+  EXPECT_EQ(file.TakeAnnounced(),
+            (std::vector<Extent>{{base + 22 * kPage, 16 * kPage}}));
+  // Not what lies behind the end, and nothing for what is there already.
+  Must(pages.ReadWord(37 * kWords).status());
+  Must(pages.ReadWord(38 * kWords).status());
+  EXPECT_EQ(file.TakeAnnounced(),
+            (std::vector<Extent>{{base + 39 * kPage, kPage + 100}}));
+  Must(pages.ReadWord(40 * kWords).status());
+  Must(pages.ReadWord(21 * kWords).status());
+  EXPECT_TRUE(file.TakeAnnounced().empty());
 }
 
 }  // namespace
