@@ -448,6 +448,9 @@ class AnnouncedFile final : public FileWrapper {
  public:
   using FileWrapper::FileWrapper;
   void WillNeed(Extent extent) const override { announced_.push_back(extent); }
+  absl::StatusOr<std::unique_ptr<File>> Reopen(Access access) const override {
+    return wrapped().Reopen(access);
+  }
   std::vector<Extent> TakeAnnounced() { return std::exchange(announced_, {}); }
 
  private:
