@@ -84,7 +84,7 @@ std::string Catalog::AbsolutePath(const std::string& path) const {
 
 // ---- A walk, and what it changes
 
-absl::Status Catalog::Refresh(NodeId directory) {
+absl::Status Catalog::Refresh(NodeId directory, SourceIndex::Depth depth) {
   MutexLock one_walk(scan_mutex_);
   std::string path;
   {
@@ -94,7 +94,8 @@ absl::Status Catalog::Refresh(NodeId directory) {
     path = it->second->path;
   }
   const auto is_new = index_.Refresh(
-      path, [this](const std::string& folder) { return IsShown(folder); });
+      path, depth,
+      [this](const std::string& folder) { return IsShown(folder); });
   if (!is_new.ok()) return is_new.status();
   if (!*is_new) return absl::OkStatus();
   const std::vector<FoundImage> images = index_.Views();
@@ -304,20 +305,24 @@ absl::StatusOr<NodeInfo> Catalog::Verify(const Reference& reference,
 
 absl::StatusOr<NodeInfo> Catalog::Lookup(NodeId parent,
                                          const std::string& name) {
-  for (int attempt = 0;; ++attempt) {
+  using Depth = SourceIndex::Depth;
+  const auto look_up = [&]() -> absl::StatusOr<NodeInfo> {
     const auto child = FindChild(parent, name);
-    if (child.ok()) {
-      auto info = Verify(*child, 1);
-      if (info.ok()) return info;
-    } else if (ErrnoOf(child.status()) != ENOENT) {
-      return child.status();
-    } else if (attempt == 0 && !IsInSource(parent, name)) {
-      return child.status();
-    }
-    if (attempt > 0) return ErrnoError(ENOENT, name);
-    const absl::Status refreshed = Refresh(parent);
+    if (!child.ok()) return child.status();
+    return Verify(*child, 1);
+  };
+  auto info = look_up();
+  const int error = ErrnoOf(info.status());
+  if (error != ENOENT && error != ESTALE) return info;
+  if (error == ENOENT && !IsInSource(parent, name)) return info;
+  // A name that is new is seen without looking at all that are not.
+  for (const Depth depth : {Depth::kNewFiles, Depth::kAllFiles}) {
+    const absl::Status refreshed = Refresh(parent, depth);
     if (!refreshed.ok()) return refreshed;
+    info = look_up();
+    if (info.ok()) return info;
   }
+  return ErrnoError(ENOENT, name);
 }
 
 void Catalog::Forget(NodeId id, uint64_t lookups) {
@@ -350,7 +355,8 @@ absl::StatusOr<NodeInfo> Catalog::Get(NodeId id) {
 }
 
 absl::StatusOr<std::vector<DirectoryEntry>> Catalog::List(NodeId directory) {
-  const absl::Status refreshed = Refresh(directory);
+  const absl::Status refreshed =
+      Refresh(directory, SourceIndex::Depth::kAllFiles);
   if (!refreshed.ok()) return refreshed;
   MutexLock lock(mutex_);
   const auto it = nodes_.find(directory);

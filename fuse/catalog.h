@@ -120,7 +120,7 @@ class Catalog {
   };
 
   // Looks at a folder of SOURCE again.
-  absl::Status Refresh(NodeId directory);
+  absl::Status Refresh(NodeId directory, SourceIndex::Depth depth);
   bool IsShown(const std::string& path);
   void Apply(const std::vector<FoundImage>& images)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(scan_mutex_, mutex_);

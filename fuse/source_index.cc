@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -76,12 +77,19 @@ std::optional<std::vector<std::string>> SourceIndex::KnownChildren(
   return children;
 }
 
-absl::StatusOr<bool> SourceIndex::Refresh(const std::string& path,
+absl::StatusOr<bool> SourceIndex::Refresh(const std::string& path, Depth depth,
                                           const IsShown& is_shown) {
   const int64_t now = NowNs();
-  auto listing = tree_.List(path, [&](const SourceTree::Entry& folder) {
+  const auto known_children = [&](const SourceTree::Entry& folder) {
     return KnownChildren(folder, is_shown);
-  });
+  };
+  SourceTree::IsSame is_same;
+  if (depth == Depth::kNewFiles) {
+    is_same = [this](const std::string& file, uint64_t inode) {
+      return IsKnown(file, inode);
+    };
+  }
+  auto listing = tree_.List(path, known_children, is_same);
   if (!listing.ok()) {
     if (path.empty()) return listing.status();
     // Gone, with all below it.
@@ -99,6 +107,7 @@ absl::StatusOr<bool> SourceIndex::Refresh(const std::string& path,
   for (const SourceTree::Entry& file : listing->files) {
     AddFile(file, fresh[DirectoryOf(file.path)]);
   }
+  AddSame(listing->same, fresh);
   const bool is_new = Replace(path, *listing, std::move(fresh));
   ForgetFiles();
   return is_new;
@@ -152,7 +161,7 @@ void SourceIndex::AddFile(const SourceTree::Entry& entry, Folder& folder) {
     if (!S_ISREG(target->mode)) return;
     stat = *target;
   }
-  folder.files.push_back(stat.id);
+  folder.files[entry.path] = {entry.stat.id.inode, stat.id};
   if (auto facts = facts_in_use_(stat.id)) {
     Look look{stat, std::nullopt, std::move(facts)};
     if (look.facts->data_file.has_value()) {
@@ -174,6 +183,30 @@ void SourceIndex::AddFile(const SourceTree::Entry& entry, Folder& folder) {
   folder.images.push_back({entry.path, *std::move(look), 0, 0});
 }
 
+bool SourceIndex::IsKnown(const std::string& path, uint64_t inode) const {
+  const auto folder = folders_.find(DirectoryOf(path));
+  if (folder == folders_.end()) return false;
+  const auto file = folder->second.files.find(path);
+  return file != folder->second.files.end() && file->second.inode == inode;
+}
+
+void SourceIndex::AddSame(const std::vector<std::string>& paths,
+                          Folders& fresh) const {
+  for (const std::string& path : paths) {
+    const std::string directory = DirectoryOf(path);
+    fresh[directory].files[path] = folders_.at(directory).files.at(path);
+  }
+  const absl::flat_hash_set<std::string> same(paths.begin(), paths.end());
+  for (auto& [directory, folder] : fresh) {
+    const auto known = folders_.find(directory);
+    if (known == folders_.end()) continue;
+    std::copy_if(
+        known->second.images.begin(), known->second.images.end(),
+        std::back_inserter(folder.images),
+        [&](const FoundImage& image) { return same.contains(image.path); });
+  }
+}
+
 // Not each time, for it takes as long as there are files.
 void SourceIndex::ForgetFiles() {
   size_t files = 0;
@@ -181,7 +214,7 @@ void SourceIndex::ForgetFiles() {
   if (inspector_.size() <= 2 * files + 64) return;
   absl::flat_hash_set<FileId> known;
   for (const auto& [path, folder] : folders_) {
-    known.insert(folder.files.begin(), folder.files.end());
+    for (const auto& [name, file] : folder.files) known.insert(file.id);
   }
   inspector_.Keep(known);
 }

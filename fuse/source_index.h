@@ -43,6 +43,11 @@ class SourceIndex {
   SourceIndex(const SourceTree& tree, ConfinedFileSystem& files,
               ImageInspector& inspector, FactsInUse facts_in_use, Log& log);
 
+  enum class Depth {
+    kAllFiles,
+    kNewFiles,  // files that are known by name and inode are as they were
+  };
+
   // Looks again at a folder and at all below it that is not shown, or where
   // names came or went; the files of other folders are looked at when those
   // are listed themselves. So listing every folder once takes a number of
@@ -50,7 +55,7 @@ class SourceIndex {
   // Opens only what `inspector` does not know. Trouble with a single file or
   // folder is logged, not returned. Returns whether there is anything new.
   // Errors: SOURCE can't be read.
-  absl::StatusOr<bool> Refresh(const std::string& path,
+  absl::StatusOr<bool> Refresh(const std::string& path, Depth depth,
                                const IsShown& is_shown);
 
   // Every name of every image that is a view.
@@ -60,11 +65,16 @@ class SourceIndex {
   std::optional<FileStat> FolderStat(const std::string& path) const;
 
  private:
+  struct File {
+    uint64_t inode = 0;  // a link's own
+    FileId id;           // what it leads to
+  };
   struct Folder {
     FileStat stat;
     bool settled = false;            // see IsSettled()
     std::vector<FoundImage> images;  // sorted; hidden ones too
-    std::vector<FileId> files;       // all that were looked at
+    // All that were looked at, by path.
+    absl::flat_hash_map<std::string, File> files;
   };
   using Folders = std::map<std::string, Folder>;
   using LinkStats = absl::flat_hash_map<std::string, std::optional<FileStat>>;
@@ -77,6 +87,9 @@ class SourceIndex {
   bool Replace(const std::string& path, const SourceTree::Listing& listing,
                Folders fresh);
   void AddFile(const SourceTree::Entry& entry, Folder& folder);
+  bool IsKnown(const std::string& path, uint64_t inode) const;
+  // Takes over what is known of files.
+  void AddSame(const std::vector<std::string>& paths, Folders& fresh) const;
   void ForgetFiles();
   std::optional<FileStat> StatLink(const std::string& path, LinkStats& stats);
   void Hide(std::vector<FoundImage>& images, LinkStats& stats);

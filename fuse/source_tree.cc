@@ -123,8 +123,8 @@ absl::StatusOr<FileStat> SourceTree::Stat(const std::string& path) const {
 // is, each with the sub-directories still to be entered.
 class SourceTree::Walk {
  public:
-  Walk(const SourceTree& tree, const Known& known)
-      : tree_(tree), known_(known) {}
+  Walk(const SourceTree& tree, const Known& known, const IsSame& is_same)
+      : tree_(tree), known_(known), is_same_(is_same) {}
 
   absl::StatusOr<Listing> Run(const std::string& first) {
     UniqueFd owner;
@@ -207,7 +207,7 @@ class SourceTree::Walk {
         case DT_REG:
         case DT_LNK:
         case DT_UNKNOWN:
-          AddName(level, entry->d_name);
+          AddName(level, *entry);
           break;
         default:
           break;
@@ -215,13 +215,17 @@ class SourceTree::Walk {
     }
   }
 
-  void AddName(Level& level, const char* name) {
-    std::string path = Join(level.path, name);
-    const auto stat = tree_.StatAt(level.place.get(), name, path);
+  void AddName(Level& level, const dirent& entry) {
+    std::string path = Join(level.path, entry.d_name);
+    if (is_same_ != nullptr && is_same_(path, entry.d_ino)) {
+      listing_.same.push_back(std::move(path));
+      return;
+    }
+    const auto stat = tree_.StatAt(level.place.get(), entry.d_name, path);
     if (!stat.ok()) {
       Note(stat.status());
     } else if (S_ISDIR(stat->mode)) {
-      level.children.emplace_back(name);
+      level.children.emplace_back(entry.d_name);
     } else if (S_ISREG(stat->mode) || S_ISLNK(stat->mode)) {
       listing_.files.push_back({std::move(path), *stat});
     }
@@ -229,13 +233,14 @@ class SourceTree::Walk {
 
   const SourceTree& tree_;
   const Known& known_;
+  const IsSame& is_same_;
   Listing listing_;
   std::vector<Level> stack_;
 };
 
-absl::StatusOr<SourceTree::Listing> SourceTree::List(const std::string& path,
-                                                     const Known& known) const {
-  return Walk(*this, known).Run(path);
+absl::StatusOr<SourceTree::Listing> SourceTree::List(
+    const std::string& path, const Known& known, const IsSame& is_same) const {
+  return Walk(*this, known, is_same).Run(path);
 }
 
 }  // namespace flatcow::daemon

@@ -35,6 +35,7 @@ class SourceTree {
     std::vector<Entry> directories;   // those that were read
     std::vector<std::string> unread;  // those that `known` answered for
     std::vector<Entry> files;         // regular files and symbolic links
+    std::vector<std::string> same;    // files that `is_same` answered for
     // Directories and names that could not be looked at, by path.
     std::vector<absl::Status> problems;
   };
@@ -51,13 +52,17 @@ class SourceTree {
   using Known = std::function<std::optional<std::vector<std::string>>(
       const Entry& directory)>;
 
+  // Is the file at this path known to be still the one with this inode number?
+  using IsSame = std::function<bool(const std::string& path, uint64_t inode)>;
+
   // Everything in the directory at `path` and below it. The sub-directories
-  // that `known` answers for are not read, but those in them are visited. One
+  // that `known` answers for are not read, but those in them are visited; the
+  // files that `is_same` (may be null) answers for are not looked at. One
   // descriptor per level is open meanwhile. Links, FIFOs, sockets and devices
   // are never opened or followed.
   // Errors: `path` itself can't be read.
-  absl::StatusOr<Listing> List(const std::string& path,
-                               const Known& known) const;
+  absl::StatusOr<Listing> List(const std::string& path, const Known& known,
+                               const IsSame& is_same) const;
 
   // The attributes of one name. Errors: ENOENT no such name, ENOTDIR or ELOOP
   // a component is not a directory or is excluded.

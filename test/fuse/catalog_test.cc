@@ -142,6 +142,29 @@ TEST_F(CatalogTest, LookupFindsWhatNoListingHasSeen) {
   EXPECT_THAT(Names(folder.id), ElementsAre("vm.qed.raw"));
 }
 
+TEST_F(CatalogTest, LookupOfANewNameKnowsWhatElseIsNew) {
+  Write("a.qed", Qed());
+  Write("sub/b.qed", Qed());
+  Open();
+  EXPECT_THAT(Names(), ElementsAre("a.qed.raw", "sub/"));
+  // The disk of an image, which a guest has made look like an image itself: one
+  // name is asked for, but it takes the other to know what that is.
+  Write("disk", Qed());
+  Write("overlay.qed", Qed("disk"));
+  EXPECT_EQ(LookupErrno("disk.raw"), ENOENT);
+  EXPECT_NE(Find("overlay.qed.raw").id, 0u);
+  EXPECT_NE(Find("a.qed.raw").id, 0u);
+  // Gone, replaced and new, in one go.
+  std::filesystem::remove(source_ / "overlay.qed");
+  std::filesystem::rename(source_ / "a.qed", source_ / "c.qed");
+  Write("a.qed", "no image any more");
+  EXPECT_NE(Find("c.qed.raw").id, 0u);
+  EXPECT_EQ(LookupErrno("a.qed.raw"), ENOENT);
+  EXPECT_EQ(LookupErrno("overlay.qed.raw"), ENOENT);
+  EXPECT_NE(Find("disk.raw").id, 0u);
+  EXPECT_THAT(Names(), ElementsAre("c.qed.raw", "disk.raw", "sub/"));
+}
+
 TEST_F(CatalogTest, ListingsFollowTheFolder) {
   Write("web/a.qed", Qed());
   Write("b.qed", Qed());
