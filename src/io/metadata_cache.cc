@@ -63,45 +63,6 @@ void MetadataCache::Found::Store(size_t word, uint64_t value) const {
   }
 }
 
-MetadataCache::Set& MetadataCache::SetOf(uint32_t owner, uint64_t page) const {
-  // Neighbouring pages go to neighbouring sets; owners are spread apart.
-  const uint64_t mixed = page + owner * uint64_t{0x9e3779b97f4a7c15};
-  return sets_[(mixed ^ (mixed >> 32)) & (set_count_ - 1)];
-}
-
-std::atomic<uint64_t>* MetadataCache::WordsOf(const Set& set,
-                                              const Frame& frame) const {
-  const size_t set_index = static_cast<size_t>(&set - sets_.get());
-  const size_t way = static_cast<size_t>(&frame - set.frames.data());
-  return words_ + (set_index * kWays + way) * kPageWords;
-}
-
-bool MetadataCache::Lookup(uint32_t owner, uint64_t first_word,
-                           absl::Span<uint64_t> words) const {
-  const uint64_t page = first_word / kPageWords;
-  const size_t first = first_word % kPageWords;
-  Set& set = SetOf(owner, page);
-  for (Frame& frame : set.frames) {
-    if (frame.page.load(std::memory_order_relaxed) != page) continue;
-    const uint32_t version = frame.version.load(std::memory_order_acquire);
-    if (version % 2 != 0 ||
-        frame.page.load(std::memory_order_acquire) != page ||
-        frame.owner.load(std::memory_order_acquire) != owner) {
-      continue;
-    }
-    const std::atomic<uint64_t>* const source = WordsOf(set, frame) + first;
-    for (size_t i = 0; i < words.size(); ++i) {
-      words[i] = source[i].load(std::memory_order_acquire);
-    }
-    if (frame.version.load(std::memory_order_relaxed) != version) continue;
-    if (!frame.referenced.load(std::memory_order_relaxed)) {
-      frame.referenced.store(true, std::memory_order_relaxed);
-    }
-    return true;
-  }
-  return false;
-}
-
 MetadataCache::Found MetadataCache::Find(Set& set, uint32_t owner,
                                          uint64_t page) const {
   for (Frame& frame : set.frames) {

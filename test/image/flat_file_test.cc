@@ -166,5 +166,56 @@ TEST(AllAllocatedTest, ComesAfterDataAndBits) {
                                           "flag", "sync /cow"));
 }
 
+// What is published while a round runs waits for the next one.
+TEST(AllAllocatedTest, WaitsForAClusterThatWasWrittenDuringTheRound) {
+  MemoryFileSystem memory;
+  memory.SetContents("/base", PatternText(1, 2 * kCluster));
+  Make(memory, "/cow",
+       {.format = "add-cow",
+        .size = 2 * kCluster,
+        .backing_file = "base",
+        .backing_format = "raw",
+        .cluster_size = kCluster,
+        .image_file = "data"});
+  RecordingFileSystem files(memory);
+  const auto image =
+      Must(OpenImage(files, "/cow", {.access = Access::kReadWrite}));
+  WriteDisk(*image, 0, "first");
+  bool written = false;
+  files.SetHook([&](const FileOperation& operation) {
+    if (operation.kind != FileOperation::Kind::kSync || written) return;
+    written = true;
+    WriteDisk(*image, kCluster, "last");
+  });
+  const auto is_marked = [&] {
+    return Must(OpenImage(memory, "/cow", {.lock = false}))
+        ->Info()
+        .all_allocated;
+  };
+  Must(image->Flush());
+  EXPECT_TRUE(written);
+  EXPECT_FALSE(is_marked());
+  Must(image->Flush());
+  EXPECT_TRUE(is_marked());
+}
+
+// Nobody but the file's users knows what is written to it.
+TEST(HandedOutTest, EveryFlushSyncsTheFile) {
+  TemporaryDirectory directory;
+  Must(Must(PosixFileSystem().Create(directory / "disk"))->Truncate(kCluster));
+  RecordingFileSystem files(PosixFileSystem());
+  const auto image = Must(
+      OpenImage(files, directory / "disk", {.access = Access::kReadWrite}));
+  Must(image->Flush());
+  files.Clear();
+  Must(image->Flush());
+  EXPECT_EQ(files.Count(), 0u);
+  ASSERT_GE(image->FlatFile(/*never_written=*/false), 0);
+  for (size_t flushes = 1; flushes <= 2; ++flushes) {
+    Must(image->Flush());
+    EXPECT_EQ(files.Count(), flushes);
+  }
+}
+
 }  // namespace
 }  // namespace flatcow
