@@ -66,6 +66,13 @@ class File {
   virtual absl::StatusOr<size_t> Read(uint64_t offset,
                                       absl::Span<uint8_t> buffer) const = 0;
 
+  // As Read(), but stops where it would have to wait for a disk, as far as the
+  // host can tell.
+  virtual absl::StatusOr<size_t> ReadCached(uint64_t offset,
+                                            absl::Span<uint8_t> buffer) const {
+    return Read(offset, buffer);
+  }
+
   // A hint that the extent will be read soon: the host may begin to fetch it.
   virtual void WillNeed(Extent) const {}
 

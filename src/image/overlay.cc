@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
+#include "image/read_segments.h"
 
 namespace flatcow {
 
@@ -47,25 +48,7 @@ absl::Status Overlay::CheckInside(Extent extent,
 absl::Status Overlay::ReadInside(Extent extent, uint8_t* buffer) const {
   SegmentList segments;
   RETURN_IF_ERROR(chain_.Resolve(extent, Detail::kForIo, segments));
-  for (const Segment& segment : segments) {
-    const size_t length = static_cast<size_t>(segment.length);
-    if (segment.kind == Segment::Kind::kZero) {
-      std::memset(buffer, 0, length);
-    } else {
-      ASSIGN_OR_RETURN(const size_t got,
-                       segment.file->Read(segment.host_offset,
-                                          absl::MakeSpan(buffer, length)));
-      if (got < length) {
-        return MakeError(
-            EIO,
-            absl::StrCat(segment.file->path(), ": ends at ",
-                         segment.host_offset + got, ", expected ", length - got,
-                         " bytes more: it was cut while in use"));
-      }
-    }
-    buffer += length;
-  }
-  return absl::OkStatus();
+  return ReadSegments(segments, buffer);
 }
 
 absl::StatusOr<size_t> Overlay::Read(uint64_t guest_offset,

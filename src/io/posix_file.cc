@@ -186,6 +186,24 @@ absl::StatusOr<size_t> PosixFile::Read(uint64_t offset,
   return done;
 }
 
+absl::StatusOr<size_t> PosixFile::ReadCached(uint64_t offset,
+                                             absl::Span<uint8_t> buffer) const {
+  RETURN_IF_ERROR(CheckRange("read", offset, buffer.size()));
+  if (!tells_waits_.load(std::memory_order_relaxed)) {
+    return Read(offset, buffer);
+  }
+  const iovec piece{buffer.data(), buffer.size()};
+  const ssize_t n =
+      preadv2(fd_.get(), &piece, 1, static_cast<off_t>(offset), RWF_NOWAIT);
+  if (n >= 0) return static_cast<size_t>(n);
+  if (errno == EAGAIN || errno == EINTR) return 0;
+  // On tmpfs, say, where there is nothing to wait for. Errors are Read()'s.
+  if (errno == EOPNOTSUPP) {
+    tells_waits_.store(false, std::memory_order_relaxed);
+  }
+  return Read(offset, buffer);
+}
+
 void PosixFile::WillNeed(Extent extent) const {
   if (!CheckRange("prefetch", extent.offset, extent.length).ok()) return;
   posix_fadvise(fd_.get(), static_cast<off_t>(extent.offset),

@@ -12,6 +12,7 @@
 #ifndef FLATCOW_IO_POSIX_FILE_H_
 #define FLATCOW_IO_POSIX_FILE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -39,6 +40,8 @@ class PosixFile final : public File {
   absl::StatusOr<FileStat> Stat() const override;
   absl::StatusOr<size_t> Read(uint64_t offset,
                               absl::Span<uint8_t> buffer) const override;
+  absl::StatusOr<size_t> ReadCached(uint64_t offset,
+                                    absl::Span<uint8_t> buffer) const override;
   void WillNeed(Extent extent) const override;
   absl::Status Write(uint64_t offset, absl::Span<const iovec> pieces) override;
   absl::Status Sync() override;
@@ -68,6 +71,7 @@ class PosixFile final : public File {
                        short type);
 
   const UniqueFd fd_;
+  mutable std::atomic<bool> tells_waits_{true};  // RWF_NOWAIT works
   const bool is_block_device_;
 };
 

@@ -28,6 +28,7 @@ class FileWrapper : public File {
                               absl::Span<uint8_t> buffer) const override {
     return file_->Read(offset, buffer);
   }
+  // ReadCached() is File's own: a test that changes Read() changes both.
   void WillNeed(Extent extent) const override { file_->WillNeed(extent); }
   absl::Status Write(uint64_t offset, absl::Span<const iovec> pieces) override {
     return file_->Write(offset, pieces);
