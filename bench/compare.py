@@ -2,6 +2,7 @@
 """The same disk through each system, in turn."""
 
 import os
+import shutil
 import sys
 
 from folders import FOLDER_WORKLOADS
@@ -106,7 +107,16 @@ def about_daemons(samples):
                        "value": value} for system, value in most.items()]
 
 
+def check_space(parent, settings):
+    """All images together take up to a dozen times the data."""
+    needed = 14 * settings.region
+    if shutil.disk_usage(parent).free < needed:
+        raise RuntimeError("%s has less than %d MiB free" %
+                           (parent, needed // MIB))
+
+
 def compare_at(parent, settings, system_names, workloads):
+    check_space(parent, settings)
     with Scratch(parent) as scratch:
         place = Place(scratch, settings)
         systems, skipped = usable_systems(place, system_names)

@@ -74,23 +74,30 @@ def meminfo(key):
         return int(re.search(key + r":\s+(\d+)", file.read())[1]) * KIB
 
 
-def first_line(*command):
+def version_of(*command):
     try:
-        return run(*command).splitlines()[0]
-    except (OSError, RuntimeError, IndexError):
+        return re.search(r"\d+\.[\d.]*\d", run(*command))[0]
+    except (OSError, RuntimeError, TypeError):
         return "none"
+
+
+def revision_of(source):
+    try:
+        return run("git", "-C", source, "describe", "--always", "--tags",
+                   "--dirty").strip()
+    except (OSError, RuntimeError):
+        return "unknown"
 
 
 def versions(source):
     """What the numbers depend on, and can be found out."""
     return {
-        "flatcow": first_line("git", "-C", source, "describe", "--always",
-                              "--tags", "--dirty"),
+        "flatcow": revision_of(source),
         "kernel": os.uname().release,
-        "libfuse": first_line("pkg-config", "--modversion", "fuse3"),
-        "qemu": first_line("qemu-storage-daemon", "--version"),
-        "nbdfuse": first_line("nbdfuse", "--version"),
-        "fio": first_line("fio", "--version"),
-        "cpus": os.cpu_count(),
-        "memory_gib": round(meminfo("MemTotal") / GIB),
+        "libfuse": version_of("fusermount3", "--version"),
+        "QEMU": version_of("qemu-storage-daemon", "--version"),
+        "nbdfuse": version_of("nbdfuse", "--version"),
+        "fio": version_of("fio", "--version"),
+        "CPUs": os.cpu_count(),
+        "GiB of memory": round(meminfo("MemTotal") / GIB),
     }

@@ -23,6 +23,10 @@ def number(value):
     return "%.2f" % value
 
 
+def spread(summary):
+    return "%s..%s" % (number(summary.least), number(summary.most))
+
+
 def table(header, rows):
     """A Markdown table that is also readable as it is."""
     widths = [max(len(row[column]) for row in [header] + rows)
@@ -81,14 +85,13 @@ class Place:
 
     def judge(self, row, system, summary):
         """(the targets, whether they are met) in words."""
-        targets = targets_of(row["name"], system, self.name)
         words, met = [], []
-        for target in targets:
+        for target in targets_of(row["name"], system, self.name):
             if target.against is None:
                 words.append("at most %g %s" % (target.bound, row["unit"]))
                 met.append(summary.median <= target.bound)
                 continue
-            words.append("%g of %s" % (target.bound, target.against))
+            words.append("%gx %s" % (target.bound, target.against))
             ratio = self.ratio(row, summary.median, target.against)
             if ratio is not None:
                 met.append(ratio >= target.bound)
@@ -99,40 +102,50 @@ class Place:
             verdict += " (%d of %d compared)" % (len(met), len(words))
         return ", ".join(words), verdict
 
-    def line(self, row, system):
-        summary = self.found.get((row["name"], system))
-        if summary is None:
-            return None
+    def target_line(self, row, system):
+        summary = self.found[row["name"], system]
         if summary.error:
             return [row["title"], system, "fails: " + summary.error,
                     *[NO_VALUE] * 5]
-        role = SYSTEMS[system].role
-        ratios = []
-        for against in ("native", "peer"):
-            ratio = None if role == against else \
-                self.ratio(row, summary.median, against)
-            ratios.append(NO_VALUE if ratio is None else "%.2f" % ratio)
-        judged = (NO_VALUE, NO_VALUE)
-        if role == "flatcow":
-            judged = self.judge(row, system, summary)
+        ratios = [self.ratio(row, summary.median, against)
+                  for against in ("native", "peer")]
         return [row["title"], system,
                 "%s %s" % (number(summary.median), row["unit"]),
-                "%s..%s" % (number(summary.least), number(summary.most)),
-                *ratios, *judged]
+                spread(summary),
+                *[NO_VALUE if r is None else "%.2f" % r for r in ratios],
+                *self.judge(row, system, summary)]
 
-    def markdown(self):
-        header = ["workload", "system", "median", "least..most", "of native",
-                  "of best peer", "target: at least", ""]
+    def targets_table(self):
+        lines = [self.target_line(row, system)
+                 for row in self.rows for system in SYSTEMS
+                 if SYSTEMS[system].role == "flatcow" and
+                 (row["name"], system) in self.found]
+        verdicts = [line[-1].split(" ")[0] for line in lines]
+        return table(["workload", "system", "median", "least..most",
+                      "of native", "of best peer", "target", "reached"],
+                     lines) + "\nTargets: %d met, %d missed.\n" % (
+                         verdicts.count("met"), verdicts.count("missed"))
+
+    def systems_table(self):
+        """All systems that show the same disk, beside each other."""
+        systems = [s for s in SYSTEMS if ("seq-read-cold", s) in self.found or
+                   SYSTEMS[s].role != "flatcow" and
+                   any(s == system for _, system in self.found)]
         lines = []
         for row in self.rows:
-            for system in SYSTEMS:
-                line = self.line(row, system)
-                if line:
-                    lines.append(line)
-        text = table(header, lines)
-        verdicts = [line[-1].split(" ")[0] for line in lines]
-        text += "\nTargets: %d met, %d missed.\n" % (verdicts.count("met"),
-                                                    verdicts.count("missed"))
+            cells = [self.found.get((row["name"], s)) for s in systems]
+            if sum(cell is not None for cell in cells) > 1:
+                lines.append(["%s, %s" % (row["title"], row["unit"])] + [
+                    NO_VALUE if cell is None else "fails" if cell.error else
+                    "%s (%s)" % (number(cell.median), spread(cell))
+                    for cell in cells])
+        return table(["workload, unit", *systems], lines) if lines else ""
+
+    def markdown(self):
+        text = self.targets_table()
+        systems = self.systems_table()
+        if systems:
+            text += "\nEvery system: median (least..most)\n\n" + systems
         for system, reason in self.skipped.items():
             text += "\nWithout %s: %s\n" % (system, reason)
         return text
@@ -149,8 +162,8 @@ def compare_markdown(result):
 
 "Of native": the flat file itself is 1, more is better, whatever the unit. "Of
 best peer": the better of qsd-qed and nbdfuse-qed is 1. A disk of %(size)s,
-%(region)s of it with data; random work lasts %(seconds)g s. Medians of
-%(rounds)d rounds; in each round every system has its turn.
+%(region)s of it with data; random work lasts %(seconds)g s. Rounds: %(rounds)d;
+in each one every system has its turn.
 
 "Cold" follows drop_caches: on a disk the files under the view are cold too, on
 tmpfs nothing can be. Else the host has them in its cache, so that on a disk
@@ -174,7 +187,7 @@ def markdown(result):
             parts.append(text + table(section["header"], [
                 [number(c) if isinstance(c, float) else str(c) for c in row]
                 for row in section["rows"]]))
-    versions = ", ".join("%s %s" % item for item in result["versions"].items())
+    versions = ", ".join("%s: %s" % item for item in result["versions"].items())
     return """# How fast the views are
 
 Made by `%s`.

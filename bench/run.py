@@ -19,7 +19,7 @@ import signal
 import sys
 
 from compare import WORKLOADS, Settings, compare, say
-from machine import versions
+from machine import run, versions
 from mounts import Scratch
 from report import markdown
 from scaling import scaling
@@ -30,7 +30,11 @@ TMPFS = "/dev/shm"
 
 
 def disk_directory():
-    return os.environ.get("TMPDIR", "/var/tmp")
+    directory = os.environ.get("TMPDIR", "/var/tmp")
+    if run("stat", "--file-system", "--format=%T", directory) == "tmpfs\n":
+        raise RuntimeError("%s is on tmpfs; TMPDIR can name a directory on a "
+                           "disk" % directory)
+    return directory
 
 
 def list_of(known):
@@ -92,9 +96,11 @@ def measure(arguments):
     result = {"command": shlex.join(["./dev", "bench", *sys.argv[1:]]),
               "versions": versions(source)}
     if "compare" in arguments.what:
-        parents = {"tmpfs": TMPFS, "disk": disk_directory()}
-        if arguments.on != "both":
-            parents = {arguments.on: parents[arguments.on]}
+        parents = {}
+        if arguments.on != "disk":
+            parents["tmpfs"] = TMPFS
+        if arguments.on != "tmpfs":
+            parents["disk"] = disk_directory()
         result["compare"] = compare(
             parents, Settings(arguments.quick, arguments.rounds),
             arguments.systems or list(SYSTEMS),
@@ -102,7 +108,7 @@ def measure(arguments):
     if "scaling" in arguments.what:
         say("scaling")
         with Scratch(TMPFS) as scratch:
-            result["scaling"] = scaling(scratch)
+            result["scaling"] = scaling(scratch, arguments.quick)
     if "views" in arguments.what:
         say("views")
         with Scratch(disk_directory()) as scratch:
@@ -123,6 +129,8 @@ def main():
         result = measure(arguments)
     except KeyboardInterrupt:
         sys.exit("bench: stopped; nothing is left mounted")
+    except (OSError, RuntimeError) as error:
+        sys.exit("bench: %s" % error)
     text = markdown(result)
     print(text, end="")
     if arguments.json:

@@ -17,8 +17,8 @@ from systems import IMAGE, mount_folder
 
 BLOCK = 4096
 CLUSTERS = 2048  # written and read
+READS = 4  # of each
 AREAS = 8
-ROUNDS = 3
 SIZES = [GIB, 16 * GIB, 256 * GIB, 4 * TIB, 64 * TIB]
 FORMATS = ["qed", "add-cow"]
 VIEWS = [1, 10, 100, 1000]
@@ -53,7 +53,7 @@ def write_and_read(places, seed):
     random.Random(seed).shuffle(shuffled)
     write = microseconds(os.pwritev, shuffled)
     random.Random(seed + 1).shuffle(shuffled)
-    return write, microseconds(os.preadv, shuffled)
+    return write, microseconds(os.preadv, READS * shuffled)
 
 
 def in_areas(size):
@@ -96,9 +96,9 @@ def human_size(size):
     return "%d TiB" % (size // TIB) if size >= TIB else "%d GiB" % (size // GIB)
 
 
-def by_size(scratch):
+def by_size(scratch, rounds):
     samples = {(f, s): [] for f in FORMATS for s in SIZES}
-    for seed in range(ROUNDS):
+    for seed in range(rounds):
         for image_format, size in samples:
             samples[image_format, size].append(
                 size_round(scratch, image_format, size, seed))
@@ -107,11 +107,11 @@ def by_size(scratch):
         "note": "%d clusters in %d areas of the disk, and as far apart as they "
                 "can be: then QED\nneeds a table for each on a large disk. us "
                 "per request, medians of %d; daemon\nmemory in MiB." %
-                (CLUSTERS, AREAS, ROUNDS),
+                (CLUSTERS, AREAS, rounds),
         "header": ["format", "size", "write to new", "read", "memory",
                    "apart: write to new", "read", "memory"],
-        "rows": [[image_format, human_size(size), *medians(rounds)]
-                 for (image_format, size), rounds in samples.items()],
+        "rows": [[image_format, human_size(size), *medians(values)]
+                 for (image_format, size), values in samples.items()],
     }
 
 
@@ -132,19 +132,19 @@ def views_round(scratch, count, seed):
                 rss_mib(mount.processes, "VmHWM")]
 
 
-def by_views(scratch):
+def by_views(scratch, rounds):
     samples = {count: [] for count in VIEWS}
-    for seed in range(ROUNDS):
+    for seed in range(rounds):
         for count in VIEWS:
             samples[count].append(views_round(scratch, count, seed))
     return {
         "title": "Cost by the number of open views",
         "note": "QED overlays of one base, all open, each request to any of "
                 "them. us per\nrequest, medians of %d; daemon memory in MiB." %
-                ROUNDS,
+                rounds,
         "header": ["views", "write to new", "read", "memory"],
-        "rows": [[count, *medians(rounds)]
-                 for count, rounds in samples.items()],
+        "rows": [[count, *medians(values)]
+                 for count, values in samples.items()],
     }
 
 
@@ -163,28 +163,30 @@ def chain_round(scratch, layers, seed):
             opened([os.path.join(mount.view, IMAGE + ".raw")]) as views:
         random.Random(seed + 1).shuffle(shared)
         read = microseconds(os.preadv,
-                            [(views[0], c * CLUSTER) for c in shared])
+                            [(views[0], c * CLUSTER) for c in READS * shared])
         write = microseconds(os.pwritev,
                              [(views[0], c * CLUSTER) for c in others])
         return [write, read, rss_mib(mount.processes, "VmHWM")]
 
 
-def by_layers(scratch):
+def by_layers(scratch, rounds):
     samples = {layers: [] for layers in LAYERS}
-    for seed in range(ROUNDS):
+    for seed in range(rounds):
         for layers in LAYERS:
             samples[layers].append(chain_round(scratch, layers, seed))
     return {
         "title": "Cost by the length of the chain",
         "note": "QED overlays; clusters read are spread over all layers, those "
                 "written come from\nthe base. us per request, medians of %d; "
-                "daemon memory in MiB." % ROUNDS,
+                "daemon memory in MiB." % rounds,
         "header": ["layers", "write to new", "read", "memory"],
-        "rows": [[layers, *medians(rounds)]
-                 for layers, rounds in samples.items()],
+        "rows": [[layers, *medians(values)]
+                 for layers, values in samples.items()],
     }
 
 
-def scaling(scratch):
+def scaling(scratch, quick):
     """The sections of the report."""
-    return [by_size(scratch), by_views(scratch), by_layers(scratch)]
+    rounds = 1 if quick else 3
+    return [by_size(scratch, rounds), by_views(scratch, rounds),
+            by_layers(scratch, rounds)]
