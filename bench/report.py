@@ -4,7 +4,7 @@
 import collections
 import statistics
 
-from systems import SYSTEMS
+from systems import COMPARED, SYSTEMS
 from targets import targets_of
 
 Summary = collections.namedtuple("Summary", "median least most error")
@@ -128,9 +128,8 @@ class Place:
 
     def systems_table(self):
         """All systems that show the same disk, beside each other."""
-        systems = [s for s in SYSTEMS if ("seq-read-cold", s) in self.found or
-                   SYSTEMS[s].role != "flatcow" and
-                   any(s == system for _, system in self.found)]
+        measured = {system for _, system in self.found}
+        systems = [s.name for s in COMPARED if s.name in measured]
         lines = []
         for row in self.rows:
             cells = [self.found.get((row["name"], s)) for s in systems]

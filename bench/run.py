@@ -3,9 +3,9 @@
 """How fast are flatcow's views, beside the plain file and other programs that
 show an image as a file? Prints tables; usually run by "./dev bench".
 
-    run.py                  all workloads of one disk through each system
-    run.py scaling          cost by size of the disk, open views, length of chain
-    run.py views            memory by the number of views of one golden image
+    run.py             all workloads of one disk through each system
+    run.py scaling     cost by size of the disk, open views, length of chain
+    run.py views       memory by the number of views of one golden image
 
 flatcow and flatcow-img are those found in PATH.
 """
@@ -93,7 +93,10 @@ def raise_file_limit():
 
 def measure(arguments):
     source = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    result = {"command": shlex.join(["./dev", "bench", *sys.argv[1:]]),
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        say("others use this machine (load %.1f): expect spread" % load)
+    result = {"load": load, "command": shlex.join(["./dev", "bench", *sys.argv[1:]]),
               "versions": versions(source)}
     if "compare" in arguments.what:
         parents = {}

@@ -63,10 +63,11 @@ def views(scratch, quick):
     return [{
         "title": "Memory by the number of views read",
         "note": "Overlays of one golden image of %d MiB, each read from end to "
-                "end, all open, from\ncold caches; files on a disk. MiB by which Cached "
-                "grew and MemAvailable fell (what\nis cached counts as "
-                "available), and the daemon's; GB/s while they were read. More "
-                "than\nthere is of memory can't be cached." % (size // MIB),
+                "end, all open, from\ncold caches; files on a disk. MiB by "
+                "which Cached grew and MemAvailable fell (what\nis cached "
+                "counts as available), and the daemon's; GB/s while they were "
+                "read. More than\nthere is of memory can't be cached." %
+                (size // MIB),
         "header": ["views", "how", "Cached", "MemAvailable", "daemon", "GB/s"],
         "rows": [one(scratch, folder, count, way, size)
                  for way in WAYS for count in COUNTS],

@@ -5,12 +5,13 @@ import json
 import os
 import time
 
-from images import CLUSTER
-from machine import (GIB, MIB, aligned_buffer, cpu_seconds, drop_caches, rss_mib,
-                     run, touch_memory, warm)
+from images import CLUSTER, shuffled_clusters
+from machine import (GIB, MIB, aligned_buffer, cpu_seconds, drop_caches,
+                     rss_mib, run, touch_memory, warm)
 from systems import CHAINS, COMPARED, DATA, IMAGE
 
 BLOCK = 4096
+COW_LIMIT = 3  # seconds
 
 
 class Workload:
@@ -110,13 +111,11 @@ class SequentialWrite(Workload):
         return place.region / seconds / 1e9, place.region
 
 
-def fio(place, view, seed, depth=1, **options):
-    """fio's report of one job of 4 KiB requests."""
+def fio(direction, depth=1, **options):
+    """fio's report of one job, "read" or "write"."""
     arguments = {
-        "name": "job", "filename": view, "size": place.region,
-        "bs": BLOCK, "iodepth": depth,
+        "name": "job", "iodepth": depth,
         "ioengine": "psync" if depth == 1 else "libaio", "direct": 1,
-        "runtime": "%dms" % (1000 * place.seconds), "randseed": seed + 1,
         "allow_file_create": 0, "fallocate": "none", "invalidate": 0,
         "output-format": "json",
     }
@@ -125,15 +124,20 @@ def fio(place, view, seed, depth=1, **options):
     job = json.loads(output[output.index("{"):])["jobs"][0]
     if job["error"]:
         raise RuntimeError("fio: error %d" % job["error"])
-    return job["write" if "write" in arguments["rw"] else "read"]
+    return job[direction]
+
+
+def milliseconds(seconds):
+    return "%dms" % (1000 * seconds)
 
 
 class Random(Workload):
     """4 KiB requests at random places for some seconds, O_DIRECT by default."""
 
-    def __init__(self, name, title, depth=1, kind="half", systems=COMPARED,
-                 **options):
+    def __init__(self, name, title, direction, depth=1, kind="half",
+                 systems=COMPARED, **options):
         super().__init__(name, title)
+        self.direction = direction
         self.depth = depth
         self.kind = kind
         self.systems = systems
@@ -145,8 +149,10 @@ class Random(Workload):
             touch_memory(place.region)
 
     def run(self, place, view, round_number):
-        report = fio(place, view, round_number, self.depth, time_based=1,
-                     norandommap=1, **self.options)
+        report = fio(self.direction, self.depth, rw="rand" + self.direction,
+                     filename=view, size=place.region, bs=BLOCK, time_based=1,
+                     runtime=milliseconds(place.seconds), norandommap=1,
+                     randseed=round_number + 1, **self.options)
         return report["iops"], report["io_bytes"]
 
 
@@ -164,11 +170,17 @@ class CopyOnWrite(Workload):
         touch_memory(2 * place.region)
 
     def run(self, place, view, round_number):
-        # The random map counts in units of blockalign: no cluster comes twice.
-        clusters = place.region // CLUSTER
-        report = fio(place, view, round_number, self.depth, rw="randwrite",
-                     blockalign=CLUSTER, norandommap=0,
-                     io_size=clusters * BLOCK)
+        # fio's own random offsets never repeat, or are a cluster apart: not
+        # both. So it is given a log of requests to replay.
+        log = os.path.join(place.scratch.path, "requests")
+        requests = ["write %d %d" % (cluster * CLUSTER, BLOCK)
+                    for cluster in shuffled_clusters(place.region, round_number)]
+        with open(log, "w") as file:
+            file.write("fio version 2 iolog\n")
+            for request in ["add", "open", *requests, "close"]:
+                file.write("%s %s\n" % (view, request))
+        report = fio("write", self.depth, read_iolog=log,
+                     runtime=milliseconds(COW_LIMIT))
         return report["iops"], report["io_bytes"]
 
 
@@ -178,19 +190,20 @@ VIEW_WORKLOADS = [
                    "again"),
     SequentialRead("seq-read-direct", "sequential read, O_DIRECT 1 MiB",
                    "direct"),
-    Random("rand-read-1", "random 4K read, depth 1", rw="randread"),
-    Random("rand-read-32", "random 4K read, depth 32", 32, rw="randread"),
-    Random("rand-write-1", "random 4K write, allocated, depth 1", kind="full",
-           rw="randwrite"),
-    Random("rand-write-32", "random 4K write, allocated, depth 32", 32,
-           kind="full", rw="randwrite"),
-    Random("rand-write-fsync", "random 4K write + fsync", kind="full",
-           rw="randwrite", direct=0, fsync=1),
+    Random("rand-read-1", "random 4K read, depth 1", "read"),
+    Random("rand-read-32", "random 4K read, depth 32", "read", 32),
+    Random("rand-write-1", "random 4K write, allocated, depth 1", "write",
+           kind="full"),
+    Random("rand-write-32", "random 4K write, allocated, depth 32", "write", 32,
+           kind="full"),
+    Random("rand-write-fsync", "random 4K write + fsync", "write", kind="full",
+           direct=0, fsync=1),
     CopyOnWrite("cow-1", "4K write to new clusters, depth 1", 1),
     CopyOnWrite("cow-32", "4K write to new clusters, depth 32", 32),
-    SequentialWrite("seq-write-new", "sequential write to new clusters + fsync"),
-    Random("chain-read", "random 4K read in a chain, depth 1", kind="chain",
-           systems=CHAINS, rw="randread"),
+    SequentialWrite("seq-write-new",
+                    "sequential write to new clusters + fsync"),
+    Random("chain-read", "random 4K read in a chain, depth 1", "read",
+           kind="chain", systems=CHAINS),
 ]
 
 
