@@ -7,7 +7,7 @@ import sys
 
 from folders import FOLDER_WORKLOADS
 from images import Images, make_base
-from machine import GIB, MIB
+from machine import GIB, MIB, file_system_of
 from mounts import Scratch
 from systems import COMPARED, NATIVE, SYSTEMS
 from workloads import VIEW_WORKLOADS, cpu_per_gib
@@ -128,7 +128,8 @@ def compare_at(parent, settings, system_names, workloads):
                                settings.rounds)
         rows = [{"name": w.name, "title": w.title, "unit": w.unit,
                  "more_is_better": w.more_is_better} for w in workloads]
-        return {"rows": rows + ROWS_ABOUT_DAEMONS, "skipped": skipped,
+        return {"file_system": file_system_of(parent),
+                "rows": rows + ROWS_ABOUT_DAEMONS, "skipped": skipped,
                 "samples": samples + about_daemons(samples)}
 
 

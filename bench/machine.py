@@ -74,6 +74,10 @@ def meminfo(key):
         return int(re.search(key + r":\s+(\d+)", file.read())[1]) * KIB
 
 
+def file_system_of(directory):
+    return run("stat", "--file-system", "--format=%T", directory).strip()
+
+
 def version_of(*command):
     try:
         return re.search(r"\d+\.[\d.]*\d", run(*command))[0]

@@ -53,8 +53,8 @@ def summarize(samples):
     return found
 
 
-class Place:
-    """The numbers of one place."""
+class PlaceReport:
+    """The tables of one place."""
 
     def __init__(self, name, place):
         self.name = name
@@ -151,7 +151,7 @@ class Place:
 
 
 TITLES = {
-    "tmpfs": "Files on tmpfs, so that no disk hides the cost",
+    "tmpfs": "Files in memory, so that no disk hides the cost",
     "disk": "Files on a disk",
 }
 
@@ -170,7 +170,9 @@ O_DIRECT goes to the device for native and not for the others. %(many)s images
 are "many".
 """ % result["settings"]
     for name, place in result["places"].items():
-        text += "\n### %s\n\n%s" % (TITLES[name], Place(name, place).markdown())
+        text += "\n### %s (%s)\n\n%s" % (
+            TITLES[name], place["file_system"],
+            PlaceReport(name, place).markdown())
     return text
 
 

@@ -14,12 +14,11 @@ import argparse
 import json
 import os
 import resource
-import shlex
 import signal
 import sys
 
 from compare import WORKLOADS, Settings, compare, say
-from machine import run, versions
+from machine import file_system_of, versions
 from mounts import Scratch
 from report import markdown
 from scaling import scaling
@@ -31,7 +30,7 @@ TMPFS = "/dev/shm"
 
 def disk_directory():
     directory = os.environ.get("TMPDIR", "/var/tmp")
-    if run("stat", "--file-system", "--format=%T", directory) == "tmpfs\n":
+    if file_system_of(directory) == "tmpfs":
         raise RuntimeError("%s is on tmpfs; TMPDIR can name a directory on a "
                            "disk" % directory)
     return directory
@@ -68,6 +67,8 @@ def parse_arguments():
     parser.add_argument("--json", metavar="FILE", help="write all values here")
     parser.add_argument("--markdown", metavar="FILE",
                         help="write the tables here too")
+    parser.add_argument("--from", metavar="FILE", dest="earlier",
+                        help="measure nothing; the tables of this --json")
     arguments = parser.parse_args()
     arguments.what = arguments.what or ["compare"]
     for what in arguments.what:
@@ -91,13 +92,27 @@ def raise_file_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+def command_of(arguments):
+    """What to type to measure the same again."""
+    command = ["./dev", "bench", *arguments.what, "--on", arguments.on]
+    if arguments.quick:
+        command.append("--quick")
+    if arguments.rounds:
+        command += ["--rounds", str(arguments.rounds)]
+    for option, names in (("--systems", arguments.systems),
+                          ("--workloads", arguments.workloads)):
+        if names:
+            command += [option, ",".join(names)]
+    return " ".join(command)
+
+
 def measure(arguments):
     source = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     load = os.getloadavg()[0]
     if load > 0.5:
         say("others use this machine (load %.1f): expect spread" % load)
-    result = {"load": load, "command": shlex.join(["./dev", "bench", *sys.argv[1:]]),
-              "versions": versions(source)}
+    result = {"command": command_of(arguments), "versions": versions(source),
+              "load": load}
     if "compare" in arguments.what:
         parents = {}
         if arguments.on != "disk":
@@ -119,17 +134,24 @@ def measure(arguments):
     return result
 
 
+def result_of(arguments):
+    if arguments.earlier:
+        with open(arguments.earlier) as file:
+            return json.load(file)
+    check_rights()
+    raise_file_limit()
+    return measure(arguments)
+
+
 def terminated(*_):
     raise KeyboardInterrupt
 
 
 def main():
     arguments = parse_arguments()
-    check_rights()
-    raise_file_limit()
     signal.signal(signal.SIGTERM, terminated)
     try:
-        result = measure(arguments)
+        result = result_of(arguments)
     except KeyboardInterrupt:
         sys.exit("bench: stopped; nothing is left mounted")
     except (OSError, RuntimeError) as error:

@@ -173,8 +173,9 @@ class CopyOnWrite(Workload):
         # fio's own random offsets never repeat, or are a cluster apart: not
         # both. So it is given a log of requests to replay.
         log = os.path.join(place.scratch.path, "requests")
+        clusters = shuffled_clusters(place.region, round_number)
         requests = ["write %d %d" % (cluster * CLUSTER, BLOCK)
-                    for cluster in shuffled_clusters(place.region, round_number)]
+                    for cluster in clusters]
         with open(log, "w") as file:
             file.write("fio version 2 iolog\n")
             for request in ["add", "open", *requests, "close"]:
