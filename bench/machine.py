@@ -30,7 +30,8 @@ def touch_memory(size):
     """Uses as much memory as what follows will.
 
     In a virtual machine the first use of a page may cost the host a fault of
-    its own, dearer than all that is to be measured.
+    its own, dearer than all that is to be measured; and what has been free for
+    a while may have gone back to the host. So: last thing before the clock.
     """
     with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS |
                    mmap.MAP_POPULATE):

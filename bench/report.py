@@ -14,8 +14,6 @@ NO_VALUE = "-"
 def number(value):
     if value >= 10000:
         return "%.0f K" % (value / 1000)
-    if value >= 1000:
-        return "%.1f K" % (value / 1000)
     if value >= 100:
         return "%.0f" % value
     if value >= 10:
@@ -193,6 +191,6 @@ def markdown(result):
 
 Made by `%s`.
 
-%s.
+%s. Load average when it began: %.1f.
 
-%s""" % (result["command"], versions, "\n".join(parts))
+%s""" % (result["command"], versions, result["load"], "\n".join(parts))

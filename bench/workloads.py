@@ -65,13 +65,13 @@ class SequentialRead(Workload):
         self.how = how
 
     def prepare(self, place, folder, view):
-        touch_memory(2 * place.region)
         if self.how == "cold":
             drop_caches()
         elif self.how == "again":
             warm(view, place.region)
         else:
             super().prepare(place, folder, view)
+        touch_memory(2 * place.region)
 
     def run(self, place, view, round_number):
         flags = os.O_DIRECT if self.how == "direct" else 0
