@@ -71,7 +71,8 @@ class SequentialRead(Workload):
             warm(view, place.region)
         else:
             super().prepare(place, folder, view)
-        touch_memory(2 * place.region)
+        # The view, the base, and the holes of a data file may all be cached.
+        touch_memory(4 * place.region)
 
     def run(self, place, view, round_number):
         flags = os.O_DIRECT if self.how == "direct" else 0
