@@ -76,7 +76,7 @@ def meminfo(key):
 
 
 def file_system_of(directory):
-    return run("stat", "--file-system", "--format=%T", directory).strip()
+    return run("df", "--output=fstype", directory).split()[-1]
 
 
 def version_of(*command):
