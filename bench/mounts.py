@@ -17,7 +17,8 @@ class Mount:
     """Starts programs in the foreground and waits until `ready()`.
 
     `with` ends them whatever happens. They get a session of their own, so that
-    Ctrl-C reaches the harness alone, which then stops them in order.
+    Ctrl-C reaches the harness alone, which then stops them in order; and a
+    signal for when it is killed.
     """
 
     def __init__(self, folder, commands, ready):
@@ -40,7 +41,8 @@ class Mount:
             return
         with open(self.log_path, "ab") as log:
             self.processes.append(subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                ["setpriv", "--pdeathsig", "TERM", *command],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True))
 
     def wait_until(self, ready):
