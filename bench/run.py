@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""How fast are flatcow's views, beside the plain file and other programs that
+show an image as a file? Prints tables; usually run by "./dev bench".
+
+    run.py             all workloads of one disk through each system
+    run.py scaling     cost by size of the disk, open views, length of chain
+    run.py views       memory by the number of views of one golden image
+    run.py soak        memory by the length of work
+    run.py profile     what the daemon does meanwhile, seen by perf
+
+flatcow and flatcow-img are those found in PATH.
+"""
+
+import argparse
+import json
+import os
+import resource
+import signal
+import sys
+
+from compare import WORKLOADS, Place, Settings, compare, say
+from machine import file_system_of, versions
+from mounts import Scratch
+from perf_profile import profile
+from report import markdown
+from scaling import scaling
+from soak import soak
+from systems import SYSTEMS
+from views import views
+
+TMPFS = "/dev/shm"
+
+
+def disk_directory():
+    directory = os.environ.get("TMPDIR", "/var/tmp")
+    if file_system_of(directory) == "tmpfs":
+        raise RuntimeError("%s is on tmpfs; TMPDIR can name a directory on a "
+                           "disk" % directory)
+    return directory
+
+
+def list_of(known):
+    def parse(text):
+        names = text.split(",")
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(
+                    "no such name: %s; there are: %s" %
+                    (name, ", ".join(known)))
+        return names
+    return parse
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        prog="bench", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", metavar="WHAT",
+                        help="compare (the default), scaling, views, soak, "
+                        "profile")
+    parser.add_argument("--quick", action="store_true",
+                        help="one short round: an impression in 90 seconds")
+    parser.add_argument("--on", choices=["tmpfs", "disk", "both"],
+                        default="tmpfs", help="where compare's files are "
+                        "(tmpfs); the disk is that of $TMPDIR or /var/tmp")
+    parser.add_argument("--systems", type=list_of(SYSTEMS), metavar="A,B",
+                        help="of: " + ", ".join(SYSTEMS))
+    parser.add_argument("--workloads", type=list_of(WORKLOADS), metavar="A,B",
+                        help="of: " + ", ".join(WORKLOADS))
+    parser.add_argument("--rounds", type=int, help="of compare (3)")
+    parser.add_argument("--json", metavar="FILE", help="write all values here")
+    parser.add_argument("--markdown", metavar="FILE",
+                        help="write the tables here too")
+    parser.add_argument("--from", metavar="FILE", dest="earlier",
+                        help="measure nothing; the tables of this --json")
+    arguments = parser.parse_args()
+    arguments.what = arguments.what or ["compare"]
+    for what in arguments.what:
+        if what not in ("compare", "scaling", "views", "soak", "profile"):
+            parser.error("there is no " + what)
+    return arguments
+
+
+def check_rights():
+    if os.geteuid() != 0:
+        sys.exit("bench: this needs root: caches are dropped before cold reads,"
+                 " and passthrough is for root only")
+    if not os.path.exists("/dev/fuse"):
+        sys.exit("bench: there is no /dev/fuse: the kernel has no FUSE here")
+
+
+def raise_file_limit():
+    """A thousand open views are as many files here, and twice that in a
+    daemon."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def command_of(arguments):
+    """What to type to measure the same again."""
+    command = ["./dev", "bench", *arguments.what, "--on", arguments.on]
+    if arguments.quick:
+        command.append("--quick")
+    if arguments.rounds:
+        command += ["--rounds", str(arguments.rounds)]
+    for option, names in (("--systems", arguments.systems),
+                          ("--workloads", arguments.workloads)):
+        if names:
+            command += [option, ",".join(names)]
+    return " ".join(command)
+
+
+def measure(arguments):
+    source = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        say("others use this machine (load %.1f): expect spread" % load)
+    result = {"command": command_of(arguments), "versions": versions(source),
+              "load": load}
+    if "compare" in arguments.what:
+        parents = {}
+        if arguments.on != "disk":
+            parents["tmpfs"] = TMPFS
+        if arguments.on != "tmpfs":
+            parents["disk"] = disk_directory()
+        result["compare"] = compare(
+            parents, Settings(arguments.quick, arguments.rounds),
+            arguments.systems or list(SYSTEMS),
+            arguments.workloads or list(WORKLOADS))
+    if "scaling" in arguments.what:
+        say("scaling")
+        with Scratch(TMPFS) as scratch:
+            result["scaling"] = scaling(scratch, arguments.quick)
+    if "views" in arguments.what:
+        say("views")
+        with Scratch(disk_directory()) as scratch:
+            result["views"] = views(scratch, arguments.quick)
+    if "soak" in arguments.what:
+        say("soak")
+        with Scratch(TMPFS) as scratch:
+            result["soak"] = soak(scratch, arguments.quick)
+    if "profile" in arguments.what:
+        say("profile")
+        with Scratch(TMPFS) as scratch:
+            result["profile"] = profile(
+                Place(scratch, Settings(arguments.quick)))
+    return result
+
+
+def result_of(arguments):
+    if arguments.earlier:
+        with open(arguments.earlier) as file:
+            return json.load(file)
+    check_rights()
+    raise_file_limit()
+    return measure(arguments)
+
+
+def terminated(*_):
+    raise KeyboardInterrupt
+
+
+def main():
+    arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, terminated)
+    try:
+        result = result_of(arguments)
+    except KeyboardInterrupt:
+        sys.exit("bench: stopped; nothing is left mounted")
+    except (OSError, RuntimeError) as error:
+        sys.exit("bench: %s" % error)
+    text = markdown(result)
+    print(text, end="")
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump(result, file, indent=1)
+            file.write("\n")
+    if arguments.markdown:
+        with open(arguments.markdown, "w") as file:
+            file.write(text)
+
+
+if __name__ == "__main__":
+    main()
