@@ -48,7 +48,8 @@ class Profiled:
                      "--percent-limit", "0.1", "--sort", "dso,symbol")
         found = []
         for line in report.splitlines():
-            match = re.match(r"\s*([\d.]+)%\s+(\S+)\s+\[(.)\]\s+(.*\S)", line)
+            match = re.match(r"\s*([\d.]+)%\s+(\S+)\s+\[(.)\]\s+(.*?)"
+                             r"(\s+-)*\s*$", line)
             if match:
                 found.append((float(match[1]), match[2], match[4]))
         return sorted(found, reverse=True)
