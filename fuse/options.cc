@@ -125,6 +125,13 @@ const OptionRow kOptions[] = {
        }
        return none.status();
      }},
+    {"passthrough", "auto|off",
+     "auto: views that are one plain file are served by the kernel",
+     [](Options& o, absl::string_view value) {
+       const auto on = ParseChoice("passthrough", value, "off", "auto");
+       if (on.ok()) o.passthrough = *on;
+       return on.status();
+     }},
     {"max_threads", "N", "threads that serve (default: 2 per core)",
      [](Options& o, absl::string_view value) {
        const auto number = ParseNumber("max_threads", value, 1, kMaxThreads);

@@ -37,6 +37,7 @@ struct Options {
   CachePolicy cache = CachePolicy::kAuto;
   unsigned max_threads = 0;  // 0: twice the cores, at least 2
   unsigned commit_seconds = 5;
+  bool passthrough = true;  // views that are a flat file: see passthrough.h
 
   // For the kernel or libfuse, in the order given; values as they were typed,
   // without escapes.

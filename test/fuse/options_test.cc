@@ -41,14 +41,17 @@ TEST(OptionsTest, OperandsAloneGiveTheDefaults) {
   EXPECT_EQ(options.cache, CachePolicy::kAuto);
   EXPECT_EQ(options.commit_seconds, 5u);
   EXPECT_EQ(options.max_threads, 0u);
+  EXPECT_TRUE(options.passthrough);
   EXPECT_THAT(options.mount_options, IsEmpty());
 }
 
 TEST(OptionsTest, EveryOptionIsUnderstood) {
-  const Options options =
-      Parsed({"-f", "-o",
-              "ro,allow_other,uid=1,gid=2,umask=027,allow=/a,allow=/b,lock=off",
-              "-o", "cache=none,max_threads=3,commit=9", "/src", "/mnt"});
+  const Options options = Parsed(
+      {"-f", "-o",
+       "ro,allow_other,uid=1,gid=2,umask=027,allow=/a,allow=/b,lock=off", "-o",
+       "cache=none,max_threads=3,commit=9,passthrough=off,"
+       "metadata_cache=2M",
+       "/src", "/mnt"});
   EXPECT_TRUE(options.foreground);
   EXPECT_TRUE(options.read_only);
   EXPECT_TRUE(options.allow_other);
@@ -60,6 +63,7 @@ TEST(OptionsTest, EveryOptionIsUnderstood) {
   EXPECT_EQ(options.cache, CachePolicy::kNone);
   EXPECT_EQ(options.max_threads, 3u);
   EXPECT_EQ(options.commit_seconds, 9u);
+  EXPECT_FALSE(options.passthrough);
   EXPECT_THAT(options.mount_options, ElementsAre("ro"));
 }
 
@@ -125,6 +129,8 @@ TEST(OptionsTest, ErrorsNameTheOption) {
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "ro=1"}), HasSubstr("ro=1"));
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "umask=8"}), HasSubstr("octal"));
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "lock=yes"}), HasSubstr("on or off"));
+  EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "passthrough=on"}),
+              HasSubstr("auto or off"));
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "commit=0"}), HasSubstr("commit=0"));
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "max_threads=0"}), HasSubstr("1 to"));
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "allow_other,allow_root"}),
