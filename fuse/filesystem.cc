@@ -17,8 +17,6 @@
 namespace flatcow::daemon {
 namespace {
 
-constexpr size_t kMetadataCacheBytes = size_t{64} << 20;
-
 // Attributes of a view that is open and locked change through us only, and the
 // kernel drops its own copy after each write, so a second is safe; so are
 // folders, of which only modes and times could be late. Anything else may
@@ -32,7 +30,7 @@ constexpr uint64_t kUnknownInode = 0xffffffff;
 OpenOptions ImageOptions(const Options& options) {
   OpenOptions open;
   open.lock = options.lock;
-  open.metadata_cache = NewMetadataCache(kMetadataCacheBytes);
+  open.metadata_cache = NewMetadataCache(options.metadata_cache_bytes);
   return open;
 }
 

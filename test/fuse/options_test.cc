@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "flatcow/status.h"
@@ -42,6 +43,7 @@ TEST(OptionsTest, OperandsAloneGiveTheDefaults) {
   EXPECT_EQ(options.commit_seconds, 5u);
   EXPECT_EQ(options.max_threads, 0u);
   EXPECT_TRUE(options.passthrough);
+  EXPECT_EQ(options.metadata_cache_bytes, size_t{64} << 20);
   EXPECT_THAT(options.mount_options, IsEmpty());
 }
 
@@ -64,7 +66,23 @@ TEST(OptionsTest, EveryOptionIsUnderstood) {
   EXPECT_EQ(options.max_threads, 3u);
   EXPECT_EQ(options.commit_seconds, 9u);
   EXPECT_FALSE(options.passthrough);
+  EXPECT_EQ(options.metadata_cache_bytes, size_t{2} << 20);
   EXPECT_THAT(options.mount_options, ElementsAre("ro"));
+}
+
+TEST(OptionsTest, TheMetadataCacheIsASize) {
+  const std::pair<const char*, uint64_t> sizes[] = {
+      {"1048576", 1 << 20}, {"1024k", 1 << 20}, {"1M", 1 << 20},
+      {"3m", 3 << 20},      {"2G", 2ull << 30}, {"64g", 64ull << 30}};
+  for (const auto& [text, bytes] : sizes) {
+    const std::string option = std::string("metadata_cache=") + text;
+    EXPECT_EQ(Parsed({"-o", option, "/s", "/m"}).metadata_cache_bytes, bytes);
+  }
+  for (const char* text : {"", "M", "1", "1023k", "1048575", "65G", "1T", "-1M",
+                           "1.5M", "0x100000", "1MM", "99999999999999999999"}) {
+    const std::string option = std::string("metadata_cache=") + text;
+    EXPECT_THAT(ErrorOf({"/s", "/m", "-o", option}), HasSubstr(option));
+  }
 }
 
 TEST(OptionsTest, DebugStaysInTheForeground) {
