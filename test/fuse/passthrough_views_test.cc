@@ -10,13 +10,15 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <utility>
+#include <thread>
+#include <vector>
 
 #include "catalog.h"
 #include "flatcow/confined_file_system.h"
 #include "flatcow/status.h"
 #include "log.h"
 #include "model/image_testing.h"
+#include "mutex.h"
 #include "open_views.h"
 #include "passthrough.h"
 #include "support/temporary_directory.h"
@@ -30,6 +32,7 @@ constexpr uint64_t kSize = 4 * kCluster;
 class FakeBackingFiles final : public BackingFiles {
  public:
   absl::StatusOr<BackingId> Open(int descriptor) override {
+    MutexLock lock(mutex_);
     ++asked;
     if (refusal != 0) return ErrnoError(refusal, "fake");
     struct stat stat;
@@ -37,12 +40,22 @@ class FakeBackingFiles final : public BackingFiles {
     open[++last] = stat.st_ino;
     return last;
   }
-  void Close(BackingId id) override { EXPECT_EQ(open.erase(id), 1u) << id; }
+  void Close(BackingId id) override {
+    MutexLock lock(mutex_);
+    EXPECT_EQ(open.erase(id), 1u) << id;
+  }
+  bool Has(BackingId id) {
+    MutexLock lock(mutex_);
+    return open.contains(id);
+  }
 
   int refusal = 0;
   int asked = 0;
   BackingId last = 0;
   std::map<BackingId, ino_t> open;
+
+ private:
+  Mutex mutex_;
 };
 
 class PassthroughViewsTest : public testing::Test {
@@ -198,6 +211,31 @@ TEST_F(PassthroughViewsTest, AnOverlayThatHoldsNothingIsItsBackingFile) {
             kCluster, "x");
   EXPECT_EQ(Open().backing, 0);
   EXPECT_EQ(kernel_.asked, 1);
+}
+
+// Opens in all orders: the first and the last change from one to the next.
+TEST_F(PassthroughViewsTest, OpensAtTheSameTimeAgree) {
+  MakeFlat();
+  Start();
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&, thread] {
+      for (int round = 0; round < 200; ++round) {
+        if (thread == 0) {
+          if (const auto user = views_->Find(node_.id))
+            Must(user->AdoptGrowth());
+          Open(Access::kReadWrite, Use::kInternal);
+          continue;
+        }
+        const auto one = Open();
+        const auto two = Open(Access::kReadWrite);
+        EXPECT_EQ(one.backing, two.backing);
+        EXPECT_TRUE(kernel_.Has(one.backing));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(kernel_.open.empty());
 }
 
 // What the kernel has cached may be older than what was written past it.

@@ -24,6 +24,7 @@
 #include "flatcow/image.h"
 #include "model/image_testing.h"
 #include "mount/daemon.h"
+#include "mount/loop_device.h"
 #include "mount/plain_user.h"
 
 namespace flatcow {
@@ -492,6 +493,24 @@ TEST_F(MountPassthroughTest, ADaemonWithoutItReadsTheSame) {
   MustRun("cmp " + data() + " " + view());
   EXPECT_EQ(StatOf(view()).st_size, static_cast<off_t>(kSize + 5));
   EXPECT_EQ(File(view(), O_RDONLY).ReadPage(0), PageOf('p'));
+}
+
+TEST_F(MountPassthroughTest, AGuestsFileSystemOnALoopDevice) {
+  SKIP_WITHOUT_LOOP();
+  // Without a backing file, all of the disk is the image's own at once.
+  MakeAddCow(source_ / "guest", "", "guest.data", 16 << 20);
+  Start();
+  const std::string guest = work_ / "guest";
+  {
+    const LoopDevice loop(daemon_->File("guest.raw"));
+    MustRun("mkfs.ext4 -q " + loop.path());
+    const GuestMount mounted(loop.path(), guest);
+    MustRun("cp " + (source_ / "base") + " " + guest + "/file && rm -rf " +
+            guest + "/lost+found && sync -f " + guest + " && fstrim " + guest +
+            " && cmp " + (source_ / "base") + " " + guest + "/file");
+  }
+  ExpectAllPassthrough();
+  MustRun("e2fsck -f -n " + (source_ / "guest.data"));
 }
 
 // ---- The rest of what is agreed on with the kernel
