@@ -375,19 +375,25 @@ TEST_F(MountPassthroughTest, AWritePastTheEndGrowsTheDisk) {
   Start();
   {
     File file(view(), O_RDWR);
+    // Each of these comes to a daemon that has not heard of the write.
     ASSERT_EQ(pwrite(file.fd(), "end", 3, kSize + 100), 3);
-    EXPECT_EQ(StatOf(view()).st_size, static_cast<off_t>(kSize + 103));
-    EXPECT_EQ(lseek(file.fd(), 0, SEEK_END), static_cast<off_t>(kSize + 103));
-    EXPECT_EQ(StatOf(data()).st_size, static_cast<off_t>(kSize + 103));
-    // Up only, from what it is now.
     EXPECT_EQ(ftruncate(file.fd(), kSize + 50), -1);
     EXPECT_EQ(errno, EPERM);
+    EXPECT_EQ(StatOf(data()).st_size, static_cast<off_t>(kSize + 103));
+    ASSERT_EQ(pwrite(file.fd(), "end", 3, kSize + 200), 3);
+    EXPECT_EQ(StatOf(view()).st_size, static_cast<off_t>(kSize + 203));
+    ASSERT_EQ(pwrite(file.fd(), "end", 3, kSize + 300), 3);
+    EXPECT_EQ(fallocate(file.fd(), FALLOC_FL_ZERO_RANGE, kSize, 301), 0);
+    ASSERT_EQ(pwrite(file.fd(), "end", 3, kSize + 400), 3);
+    EXPECT_EQ(lseek(file.fd(), kSize + 400, SEEK_DATA),
+              static_cast<off_t>(kSize + 400));
     EXPECT_EQ(fallocate(file.fd(), 0, kSize, kPage), -1);
     EXPECT_EQ(errno, EFBIG);
-    EXPECT_EQ(fallocate(file.fd(), FALLOC_FL_ZERO_RANGE, kSize, 101), 0);
-    char tail[4] = {};
-    EXPECT_EQ(pread(file.fd(), tail, sizeof(tail), kSize + 100), 3);
-    EXPECT_EQ(std::string(tail, 3), std::string("\0nd", 3));
+    EXPECT_EQ(lseek(file.fd(), 0, SEEK_END), static_cast<off_t>(kSize + 403));
+    char bytes[4] = {};
+    EXPECT_EQ(pread(file.fd(), bytes, 3, kSize + 300), 3);
+    EXPECT_EQ(std::string(bytes, 3), std::string("\0nd", 3));
+    EXPECT_EQ(pread(file.fd(), bytes, 4, kSize + 400), 3);
     ASSERT_EQ(ftruncate(file.fd(), 4 * kSize), 0);
     EXPECT_EQ(StatOf(view()).st_size, static_cast<off_t>(4 * kSize));
     ASSERT_EQ(pwrite(file.fd(), "x", 1, 4 * kSize), 1);
@@ -404,14 +410,16 @@ TEST_F(MountPassthroughTest, StatTellsWhatWasWritten) {
   MustRun("touch -d @1000000000 " + (source_ / "disk") + " " + data() +
           " && truncate -s 64M " + data());
   Start();
+  File file(view(), O_RDWR);
+  // Of the open file: a name is looked up anew each time.
   const auto expect_host_times = [&](const char* after) {
-    const struct stat own = StatOf(view());
+    struct stat own = {};
+    EXPECT_EQ(fstat(file.fd(), &own), 0);
     const struct stat host = StatOf(data());
     EXPECT_EQ(own.st_mtim.tv_sec, host.st_mtim.tv_sec) << after;
     EXPECT_EQ(own.st_mtim.tv_nsec, host.st_mtim.tv_nsec) << after;
     EXPECT_GE(own.st_blocks, host.st_blocks) << after;
   };
-  File file(view(), O_RDWR);
   expect_host_times("open");
   const blkcnt_t blocks = StatOf(view()).st_blocks;
   EXPECT_LT(blocks * 512, 64 << 20);
@@ -423,8 +431,9 @@ TEST_F(MountPassthroughTest, StatTellsWhatWasWritten) {
   EXPECT_GE(StatOf(view()).st_blocks, blocks + (8 << 20) / 512);
   const Mapping mapping(file.fd());
   ASSERT_TRUE(mapping.ok());
-  mapping.WritePage(5, 'm');
   expect_host_times("mmap");
+  mapping.WritePage(5, 'm');
+  expect_host_times("a write to memory");
 }
 
 TEST_F(MountPassthroughTest, WhatTheDaemonZeroesReadsAsZeroesAtOnce) {
