@@ -17,12 +17,11 @@
 namespace flatcow::daemon {
 namespace {
 
-constexpr size_t kMetadataCacheBytes = size_t{64} << 20;
-
 // Attributes of a view that is open and locked change through us only, and the
 // kernel drops its own copy after each write, so a second is safe; so are
 // folders, of which only modes and times could be late. Anything else may
-// change on the host at any moment.
+// change on the host at any moment; so does a view that the kernel serves, when
+// it is written through mmap(2).
 constexpr double kStableSeconds = 1.0;
 
 // What libfuse shows for an inode number that nobody needs.
@@ -31,7 +30,7 @@ constexpr uint64_t kUnknownInode = 0xffffffff;
 OpenOptions ImageOptions(const Options& options) {
   OpenOptions open;
   open.lock = options.lock;
-  open.metadata_cache = NewMetadataCache(kMetadataCacheBytes);
+  open.metadata_cache = NewMetadataCache(options.metadata_cache_bytes);
   open.backing_pool = NewBackingPool();
   return open;
 }
@@ -71,19 +70,26 @@ class OpenDirectory {
 };
 
 Filesystem::Filesystem(ConfinedFileSystem& files, Catalog& catalog,
-                       const Options& options, Log& log)
+                       BackingFiles& backing_files, const Options& options,
+                       Log& log)
     : files_(files),
       catalog_(catalog),
+      backing_files_(backing_files),
       log_(log),
       options_(options),
       views_(files, catalog, ImageOptions(options), log) {}
 
 Filesystem::~Filesystem() = default;
 
+void Filesystem::EnablePassthrough() {
+  // Without locks, others may write to an image even here.
+  const bool never_written = options_.read_only && options_.lock;
+  views_.EnablePassthrough(backing_files_, never_written);
+}
+
 // ---- Names and attributes
 
-Attributes Filesystem::Describe(const NodeInfo& node,
-                                const OpenView* view) const {
+Attributes Filesystem::Describe(const NodeInfo& node, OpenView* view) const {
   Attributes attributes;
   attributes.node = node.id;
   attributes.inode = node.inode;
@@ -106,10 +112,14 @@ Attributes Filesystem::Describe(const NodeInfo& node,
     if (node.error == EINVAL || node.error == ENOTSUP) mask = 0;
     attributes.size = node.virtual_size;
   } else {
+    // Where that can't be known, what was known before.
+    view->AdoptGrowth().IgnoreError();
     attributes.size = view->image().Size();
     attributes.mtime_ns = std::max(node.mtime_ns, view->last_change_ns());
     attributes.ctime_ns = std::max(attributes.ctime_ns, attributes.mtime_ns);
-    if (options_.lock) attributes.timeout_seconds = kStableSeconds;
+    if (options_.lock && !view->was_passthrough()) {
+      attributes.timeout_seconds = kStableSeconds;
+    }
   }
   attributes.mode = S_IFREG | (node.stat.mode & mask);
   attributes.blocks = BlocksOf(node.allocated_bytes, attributes.size);
@@ -149,6 +159,10 @@ absl::Status Filesystem::SetSize(NodeId node, uint64_t size) {
   const OpenViews::User user = views_.Find(node);
   const auto info = catalog_.Get(node);
   if (!info.ok()) return info.status();
+  if (user) {
+    const absl::Status adopted = user->AdoptGrowth();
+    if (!adopted.ok()) return Refuse(info->view_name, adopted);
+  }
   const uint64_t old_size = user ? user->image().Size() : info->virtual_size;
   if (size < old_size) {
     return Refuse(
@@ -158,7 +172,7 @@ absl::Status Filesystem::SetSize(NodeId node, uint64_t size) {
   }
   if (size == old_size && (user || info->error == 0)) return absl::OkStatus();
   if (options_.read_only) return ErrnoError(EROFS, info->view_name);
-  const auto opened = views_.Acquire(*info, Access::kReadWrite);
+  const auto opened = views_.Acquire(*info, Access::kReadWrite, Use::kInternal);
   if (!opened.ok()) return Refuse(info->view_name, opened.status());
   OpenView& view = *opened->user.get();
   const int64_t now = StampNs();
@@ -185,8 +199,8 @@ absl::StatusOr<OpenedView> Filesystem::Open(NodeId node, int flags) {
   const bool write = (flags & O_ACCMODE) != O_RDONLY;
   if (write && options_.read_only) return ErrnoError(EROFS, info->view_name);
 
-  auto opened =
-      views_.Acquire(*info, write ? Access::kReadWrite : Access::kReadOnly);
+  auto opened = views_.Acquire(
+      *info, write ? Access::kReadWrite : Access::kReadOnly, Use::kOpen);
   if (!opened.ok()) return Refuse(info->view_name, opened.status());
   if (opened->is_first) {
     for (const std::string& warning : opened->user->image().Warnings()) {
@@ -195,15 +209,20 @@ absl::StatusOr<OpenedView> Filesystem::Open(NodeId node, int flags) {
     }
   }
   OpenedView result;
-  result.direct_io = options_.cache == CachePolicy::kNone ||
-                     ((flags & O_DIRECT) != 0 && direct_io_coherent_);
-  // Also for a direct open: otherwise it would empty the cache of others.
-  result.keep_cache = opened->unchanged;
+  result.backing = opened->backing;
+  if (result.backing != 0) {
+    Count(counters_.passthrough_opens);
+  } else {
+    result.direct_io = options_.cache == CachePolicy::kNone ||
+                       ((flags & O_DIRECT) != 0 && direct_io_coherent_);
+    // Also for a direct open: otherwise it would empty the cache of others.
+    result.keep_cache = opened->unchanged;
+  }
   result.view = opened->user.Keep();
   return result;
 }
 
-void Filesystem::Release(OpenView* view) { views_.Release(view); }
+void Filesystem::Release(OpenView* view) { views_.Release(view, Use::kOpen); }
 
 absl::StatusOr<size_t> Filesystem::Read(OpenView* view, uint64_t offset,
                                         absl::Span<uint8_t> buffer) {
@@ -241,6 +260,8 @@ absl::Status Filesystem::Flush(OpenView* view) {
 
 absl::Status Filesystem::Fallocate(OpenView* view, int mode, Extent extent) {
   Image& image = view->image();
+  const absl::Status adopted = view->AdoptGrowth();
+  if (!adopted.ok()) return Fail(*view, "fallocate", adopted);
   const uint64_t size = image.Size();
   if (extent.offset > size || extent.length > size - extent.offset) {
     return ErrnoError(EFBIG, view->name());
@@ -268,6 +289,8 @@ absl::Status Filesystem::Fallocate(OpenView* view, int mode, Extent extent) {
 
 absl::StatusOr<uint64_t> Filesystem::Seek(OpenView* view, uint64_t offset,
                                           SeekTarget target) {
+  const absl::Status adopted = view->AdoptGrowth();
+  if (!adopted.ok()) return Fail(*view, "seek", adopted);
   auto found = SeekView(view->image(), offset, target);
   if (!found.ok() && ErrnoOf(found.status()) != ENXIO) {
     return Fail(*view, "seek", found.status());
@@ -324,9 +347,11 @@ absl::Status Filesystem::Fail(const OpenView& view, absl::string_view operation,
 }
 
 std::string Filesystem::Summary() const {
-  return absl::StrCat("opens ", counters_.opens.load(), ", reads ",
-                      counters_.reads.load(), " (", counters_.bytes_read.load(),
-                      " bytes), writes ", counters_.writes.load(), " (",
+  return absl::StrCat("opens ", counters_.opens.load(), " (",
+                      counters_.passthrough_opens.load(),
+                      " passthrough), reads ", counters_.reads.load(), " (",
+                      counters_.bytes_read.load(), " bytes), writes ",
+                      counters_.writes.load(), " (",
                       counters_.bytes_written.load(), " bytes), errors ",
                       counters_.errors.load());
 }

@@ -27,6 +27,7 @@
 #include "log.h"
 #include "open_views.h"
 #include "options.h"
+#include "passthrough.h"
 #include "view_seek.h"
 
 namespace flatcow::daemon {
@@ -50,11 +51,13 @@ struct OpenedView {
   OpenView* view = nullptr;
   bool direct_io = false;   // past the kernel's page cache
   bool keep_cache = false;  // what the kernel has cached still holds
+  BackingId backing = 0;    // what the kernel reads and writes instead, or 0
 };
 
 // Since the start.
 struct Counters {
   std::atomic<uint64_t> opens{0};
+  std::atomic<uint64_t> passthrough_opens{0};
   std::atomic<uint64_t> reads{0};
   std::atomic<uint64_t> bytes_read{0};
   std::atomic<uint64_t> writes{0};
@@ -67,14 +70,19 @@ class OpenDirectory;
 
 class Filesystem {
  public:
-  // `files`, `catalog` and `log` outlive this.
+  // All but `options` outlive this.
   Filesystem(ConfinedFileSystem& files, Catalog& catalog,
-             const Options& options, Log& log);
+             BackingFiles& backing_files, const Options& options, Log& log);
   ~Filesystem();
 
   // False: the kernel keeps stale pages behind a direct write, so O_DIRECT
   // opens must go through its page cache. Call before the first Open().
   void SetDirectIoCoherent(bool coherent) { direct_io_coherent_ = coherent; }
+
+  // Whether to ask the kernel for passthrough; when it agreed, call
+  // EnablePassthrough() before the first Open().
+  bool wants_passthrough() const { return options_.passthrough; }
+  void EnablePassthrough();
 
   absl::StatusOr<Attributes> Lookup(NodeId parent, const std::string& name);
   void Forget(NodeId node, uint64_t lookups);
@@ -110,13 +118,14 @@ class Filesystem {
   std::string Summary() const;
 
  private:
-  Attributes Describe(const NodeInfo& node, const OpenView* view) const;
+  Attributes Describe(const NodeInfo& node, OpenView* view) const;
   absl::Status Refuse(absl::string_view view_name, const absl::Status& status);
   absl::Status Fail(const OpenView& view, absl::string_view operation,
                     const absl::Status& status);
 
   ConfinedFileSystem& files_;
   Catalog& catalog_;
+  BackingFiles& backing_files_;
   Log& log_;
   const Options options_;
   bool direct_io_coherent_ = true;

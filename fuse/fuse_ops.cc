@@ -23,6 +23,7 @@
 #include "absl/types/span.h"
 #include "filesystem.h"
 #include "flatcow/status.h"
+#include "init_step.h"
 #include "open_reply.h"
 #include "thread_buffer.h"
 
@@ -92,8 +93,11 @@ void Init(void* userdata, fuse_conn_info* connection) {
   connection->want |= connection->capable & wanted;
   connection->want &= ~unwanted;
   connection->max_write = kMaxRequestBytes;
-  static_cast<Filesystem*>(userdata)->SetDirectIoCoherent(
-      connection->proto_minor >= kCoherentMinor);
+  Filesystem& filesystem = *static_cast<Filesystem*>(userdata);
+  filesystem.SetDirectIoCoherent(connection->proto_minor >= kCoherentMinor);
+  if (AskLibrary(*connection, filesystem.wants_passthrough()).passthrough) {
+    filesystem.EnablePassthrough();
+  }
 }
 
 // ---- Names and attributes
@@ -152,7 +156,9 @@ void Open(fuse_req_t request, fuse_ino_t node, fuse_file_info* fi) {
   fi->direct_io = opened->direct_io;
   fi->keep_cache = opened->keep_cache;
   Filesystem& filesystem = FilesystemOf(request);
-  if (ReplyOpen(request, *fi) == -ENOENT) filesystem.Release(opened->view);
+  if (ReplyOpen(request, *fi, opened->backing) == -ENOENT) {
+    filesystem.Release(opened->view);
+  }
 }
 
 void Release(fuse_req_t request, fuse_ino_t, fuse_file_info* fi) {

@@ -17,6 +17,10 @@ void OpenView::NoteChange(int64_t time_ns) {
   }
 }
 
+absl::Status OpenView::AdoptGrowth() {
+  return was_passthrough() ? image_->AdoptGrowth() : absl::OkStatus();
+}
+
 absl::Status OpenView::Flush() {
   if (close_failed_.exchange(false)) {
     return ErrnoError(EIO, absl::StrCat(name_, ": flush when last closed"));
@@ -32,6 +36,25 @@ OpenViews::OpenViews(FileSystem& files, Catalog& catalog, OpenOptions options,
       log_(log) {}
 
 OpenViews::~OpenViews() { CloseAll(); }
+
+void OpenViews::EnablePassthrough(BackingFiles& files, bool never_written) {
+  backing_files_ = &files;
+  never_written_ = never_written;
+  may_pass_through_.store(true);
+}
+
+BackingId OpenViews::ChooseServer(OpenView& view) {
+  if (!may_pass_through_.load() || !view.AdoptGrowth().ok()) return 0;
+  const int descriptor = view.image_->FlatFile(never_written_);
+  if (descriptor < 0) return 0;
+  const auto backing = backing_files_->Open(descriptor);
+  if (!backing.ok()) {
+    if (ErrnoOf(backing.status()) == EPERM) may_pass_through_.store(false);
+    return 0;
+  }
+  view.was_passthrough_.store(true);
+  return *backing;
+}
 
 OpenViews::ChainState OpenViews::StateOf(const Image& image) {
   ChainState state;
@@ -60,11 +83,12 @@ absl::StatusOr<std::unique_ptr<Image>> OpenViews::Open(const NodeInfo& node,
 }
 
 absl::StatusOr<OpenViews::Opened> OpenViews::Acquire(const NodeInfo& node,
-                                                     Access access) {
+                                                     Access access, Use use) {
   catalog_.AddUser(node.id);
   OpenView* view = nullptr;
   bool is_first = false;
   bool upgrade = false;
+  bool choose = false;
   {
     MutexLock lock(mutex_);
     while (true) {
@@ -80,57 +104,66 @@ absl::StatusOr<OpenViews::Opened> OpenViews::Acquire(const NodeInfo& node,
       break;
     }
     ++view->users_;
-    if (!is_first && access == Access::kReadWrite &&
-        !view->image_->Writable()) {
-      view->state_ = OpenView::State::kUpgrading;
-      upgrade = true;
+    if (use == Use::kOpen) choose = ++view->opens_ == 1;
+    if (!is_first) {
+      upgrade = access == Access::kReadWrite && !view->image_->Writable();
+      if (upgrade || choose) view->state_ = OpenView::State::kChanging;
     }
   }
-  User user(*this, view);
-  if (upgrade) {
-    const absl::Status status = view->image_->MakeWritable();
-    {
-      MutexLock lock(mutex_);
-      view->state_ = OpenView::State::kOpen;
-      changed_.NotifyAll();
+  User user(*this, view, use);
+  ChainState state;
+  absl::Status status;
+  if (is_first) {
+    auto image = Open(node, access);
+    status = image.status();
+    if (image.ok()) {
+      state = StateOf(**image);
+      view->image_ = *std::move(image);
     }
-    if (!status.ok()) return status;
+  } else if (upgrade) {
+    status = view->image_->MakeWritable();
   }
-  if (!is_first) return Opened{std::move(user), false, options_.lock};
+  const BackingId chosen = choose && status.ok() ? ChooseServer(*view) : 0;
 
-  auto image = Open(node, access);
-  const absl::Status opened = image.status();
-  const ChainState state = opened.ok() ? StateOf(**image) : ChainState();
   bool unchanged = false;
+  BackingId backing = 0;
   {
     MutexLock lock(mutex_);
-    if (opened.ok()) {
+    if (choose) view->backing_ = chosen;
+    if (use == Use::kOpen) backing = view->backing_;
+    unchanged = !is_first && options_.lock && !view->was_passthrough_.load();
+    if (is_first && status.ok()) {
       view->node_ = node.id;
       view->name_ = node.view_name;
       view->file_ = node.stat.id;
       view->close_failed_.store(failed_closes_.erase(node.stat.id) != 0);
-      view->image_ = *std::move(image);
-      view->state_ = OpenView::State::kOpen;
       const auto last = at_last_close_.find(node.id);
       unchanged = last != at_last_close_.end() && !state.empty() &&
                   last->second == state;
-    } else {
+    }
+    if (is_first && !status.ok()) {
       user.Keep();
       views_.erase(node.id);
+    } else if (is_first || upgrade || choose) {
+      view->state_ = OpenView::State::kOpen;
     }
     changed_.NotifyAll();
   }
-  if (!opened.ok()) {
-    catalog_.RemoveUser(node.id);
-    return opened;
+  if (!status.ok()) {
+    if (is_first) catalog_.RemoveUser(node.id);
+    return status;
   }
-  return Opened{std::move(user), true, unchanged};
+  return Opened{std::move(user), is_first, unchanged, backing};
 }
 
-void OpenViews::Release(OpenView* view) {
+void OpenViews::Release(OpenView* view, Use use) {
   const NodeId node = view->node_;
+  BackingId backing = 0;
   {
     MutexLock lock(mutex_);
+    if (use == Use::kOpen && --view->opens_ == 0) {
+      backing = std::exchange(view->backing_, 0);
+    }
     // An open that upgrades counts as a user, so the last one is not here
     // before it is done.
     if (--view->users_ > 0) {
@@ -139,6 +172,7 @@ void OpenViews::Release(OpenView* view) {
       view->state_ = OpenView::State::kClosing;
     }
   }
+  if (backing != 0) backing_files_->Close(backing);
   if (view != nullptr) {
     const bool flushed = FlushAndLog(*view) && !view->close_failed_.load();
     ChainState state = StateOf(*view->image_);
@@ -153,7 +187,8 @@ void OpenViews::Release(OpenView* view) {
     catalog_.RemoveUser(node);
     MutexLock lock(mutex_);
     if (!flushed) failed_closes_.insert(view->file_);
-    if (settled && !state.empty()) {
+    // Pages from before a passthrough are not what its file holds now.
+    if (settled && !state.empty() && !view->was_passthrough_.load()) {
       at_last_close_[node] = std::move(state);
     } else {
       at_last_close_.erase(node);
@@ -180,7 +215,7 @@ OpenViews::User OpenViews::Find(NodeId node) {
     ++view->users_;
   }
   catalog_.AddUser(node);
-  return User(*this, view);
+  return User(*this, view, Use::kInternal);
 }
 
 void OpenViews::Forget(NodeId node) {

@@ -2,13 +2,18 @@
 //
 // The views that are open: one image for each, however many times it is open.
 //
-//   opening ----> open <----> upgrading (a first writer: MakeWritable)
-//      |            |
+//   opening ----> open <----> changing (a first writer: MakeWritable; a first
+//      |            |                   open: who serves it?)
 //      v            v  last user gone
 //   (failed)     closing ----> (gone)
 //
-// Whoever finds a view opening, upgrading or closing waits: an image that is
+// Whoever finds a view opening, changing or closing waits: an image that is
 // just letting go of its locks would refuse the next open of ourselves.
+//
+// A view is used by its opens, and for a moment by others: a look-up, truncate,
+// the timer. Its first open decides who serves it until its last open ends: the
+// daemon, or the kernel from the host file that the image is (passthrough). The
+// kernel does not let the two mix.
 #ifndef FLATCOW_FUSE_OPEN_VIEWS_H_
 #define FLATCOW_FUSE_OPEN_VIEWS_H_
 
@@ -30,6 +35,7 @@
 #include "flatcow/image.h"
 #include "log.h"
 #include "mutex.h"
+#include "passthrough.h"
 
 namespace flatcow::daemon {
 
@@ -48,13 +54,21 @@ class OpenView {
   }
   void NoteChange(int64_t time_ns);
 
+  // Others than the image write, or wrote, to its file since it was opened, so
+  // that its size may be more than the image knows.
+  bool was_passthrough() const { return was_passthrough_.load(); }
+
+  // Image::AdoptGrowth(), where that is so. For the size, and for what compares
+  // with it.
+  absl::Status AdoptGrowth();
+
   // Image::Flush(). Where the flush of the last close failed, which nobody was
   // told, that is the answer to the first flush of the next open.
   absl::Status Flush();
 
  private:
   friend class OpenViews;
-  enum class State { kOpening, kOpen, kUpgrading, kClosing };
+  enum class State { kOpening, kOpen, kChanging, kClosing };
 
   NodeId node_ = 0;
   std::string name_;
@@ -62,10 +76,18 @@ class OpenView {
   std::unique_ptr<Image> image_;
   std::atomic<int64_t> last_change_ns_{0};
   std::atomic<bool> close_failed_{false};  // and not told yet
+  std::atomic<bool> was_passthrough_{false};
 
   // Guarded by OpenViews::mutex_.
   State state_ = State::kOpening;
-  uint64_t users_ = 0;
+  uint64_t users_ = 0;  // the opens among them
+  uint64_t opens_ = 0;
+  BackingId backing_ = 0;  // of all its opens; 0: the daemon serves them
+};
+
+enum class Use {
+  kOpen,      // an open of the view, until its RELEASE
+  kInternal,  // the daemon's own
 };
 
 // Thread-safe.
@@ -75,12 +97,15 @@ class OpenViews {
   class User {
    public:
     User() = default;
-    User(OpenViews& views, OpenView* view) : views_(&views), view_(view) {}
+    User(OpenViews& views, OpenView* view, Use use)
+        : views_(&views), view_(view), use_(use) {}
     User(User&& other) noexcept
-        : views_(other.views_), view_(std::exchange(other.view_, nullptr)) {}
+        : views_(other.views_),
+          view_(std::exchange(other.view_, nullptr)),
+          use_(other.use_) {}
     User& operator=(User&&) = delete;
     ~User() {
-      if (view_ != nullptr) views_->Release(view_);
+      if (view_ != nullptr) views_->Release(view_, use_);
     }
 
     explicit operator bool() const { return view_ != nullptr; }
@@ -92,6 +117,7 @@ class OpenViews {
    private:
     OpenViews* views_ = nullptr;
     OpenView* view_ = nullptr;
+    Use use_ = Use::kInternal;
   };
 
   struct Opened {
@@ -100,18 +126,26 @@ class OpenViews {
     // Every file of the chain is as it was when the view was last open, or it
     // is open already: what the kernel has cached of it still holds.
     bool unchanged = false;
+    // Of an open: what the kernel is to serve it from; 0: the daemon serves it.
+    BackingId backing = 0;
   };
 
   // `files`, `catalog` and `log` outlive this. `options.access` is not used.
   OpenViews(FileSystem& files, Catalog& catalog, OpenOptions options, Log& log);
   ~OpenViews();
 
+  // Views whose image is a flat file are from now on served from it by the
+  // kernel, where `files` can be told to: see Image::FlatFile() for it and for
+  // `never_written`. Once EPERM was the answer it is not asked again. `files`
+  // outlives this. Call it before the first Acquire().
+  void EnablePassthrough(BackingFiles& files, bool never_written);
+
   // Opens the image of a view for one more user. Errors: those of OpenImage()
   // and Image::MakeWritable(); ESTALE the name is another file by now.
-  absl::StatusOr<Opened> Acquire(const NodeInfo& node, Access access);
+  absl::StatusOr<Opened> Acquire(const NodeInfo& node, Access access, Use use);
 
   // The last user's Release() flushes and closes, and returns after that.
-  void Release(OpenView* view);
+  void Release(OpenView* view, Use use);
 
   // One more user of a view that is open, if it is. Waits for one that is
   // closing to be gone: until then it may be ahead of its file.
@@ -132,6 +166,8 @@ class OpenViews {
 
   absl::StatusOr<std::unique_ptr<Image>> Open(const NodeInfo& node,
                                               Access access);
+  // Decides who serves the view's opens. Return values: its backing id, or 0.
+  BackingId ChooseServer(OpenView& view);
   // Empty when a file can't be looked at.
   ChainState StateOf(const Image& image);
   // Return values: false when it failed.
@@ -141,6 +177,9 @@ class OpenViews {
   Catalog& catalog_;
   const OpenOptions options_;
   Log& log_;
+  BackingFiles* backing_files_ = nullptr;
+  bool never_written_ = false;
+  std::atomic<bool> may_pass_through_{false};
 
   // Held for no system call. Never held while the catalog is called.
   Mutex mutex_;

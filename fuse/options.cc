@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -18,6 +19,8 @@ namespace {
 
 constexpr unsigned kMaxThreads = 1024;
 constexpr unsigned kMaxCommitSeconds = 86400;
+constexpr uint64_t kMinMetadataCacheBytes = uint64_t{1} << 20;
+constexpr uint64_t kMaxMetadataCacheBytes = uint64_t{64} << 30;
 
 absl::Status Usage(absl::string_view message) {
   return MakeError(EINVAL, message);
@@ -42,6 +45,28 @@ absl::StatusOr<bool> ParseChoice(absl::string_view option,
   if (value == no) return false;
   return Usage(
       absl::StrCat("-o ", option, "=", value, ": expected ", yes, " or ", no));
+}
+
+// A number of bytes, or one with a suffix k, M or G.
+absl::StatusOr<size_t> ParseCacheSize(absl::string_view option,
+                                      absl::string_view value) {
+  constexpr absl::string_view kUnits = "bkmg";
+  absl::string_view digits = value;
+  unsigned shift = 0;
+  if (!value.empty() && !absl::ascii_isdigit(value.back())) {
+    const size_t unit = kUnits.find(absl::ascii_tolower(value.back()));
+    if (unit == absl::string_view::npos) digits = "";
+    shift = static_cast<unsigned>(10 * unit);
+    if (!digits.empty()) digits.remove_suffix(1);
+  }
+  uint64_t number = 0;
+  if (!absl::SimpleAtoi(digits, &number) ||
+      number > kMaxMetadataCacheBytes >> shift ||
+      number << shift < kMinMetadataCacheBytes) {
+    return Usage(absl::StrCat("-o ", option, "=", value,
+                              ": expected a size from 1M to 64G"));
+  }
+  return number << shift;
 }
 
 using Values = std::vector<std::string>;
@@ -124,6 +149,20 @@ const OptionRow kOptions[] = {
          o.cache = *none ? CachePolicy::kNone : CachePolicy::kAuto;
        }
        return none.status();
+     }},
+    {"passthrough", "auto|off",
+     "auto: views that are one plain file are served by the kernel",
+     [](Options& o, absl::string_view value) {
+       const auto on = ParseChoice("passthrough", value, "off", "auto");
+       if (on.ok()) o.passthrough = *on;
+       return on.status();
+     }},
+    {"metadata_cache", "SIZE",
+     "memory for tables and bitmaps of all images (default: 64M)",
+     [](Options& o, absl::string_view value) {
+       const auto bytes = ParseCacheSize("metadata_cache", value);
+       if (bytes.ok()) o.metadata_cache_bytes = *bytes;
+       return bytes.status();
      }},
     {"max_threads", "N", "threads that serve (default: 2 per core)",
      [](Options& o, absl::string_view value) {

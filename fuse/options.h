@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -37,6 +38,8 @@ struct Options {
   CachePolicy cache = CachePolicy::kAuto;
   unsigned max_threads = 0;  // 0: twice the cores, at least 2
   unsigned commit_seconds = 5;
+  bool passthrough = true;  // views that are a flat file: see passthrough.h
+  size_t metadata_cache_bytes = size_t{64} << 20;  // of all images together
 
   // For the kernel or libfuse, in the order given; values as they were typed,
   // without escapes.

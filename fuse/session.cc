@@ -3,7 +3,8 @@
 // The order of things:
 //
 //   look up paths -> fork -> open SOURCE -> mount -> exclude our own device ->
-//   threads -> [the mount answers: the parent exits] -> serve -> flush -> exit
+//   answer INIT -> threads -> [the mount answers: the parent exits] -> serve ->
+//   flush -> exit
 //
 // What may fail stands before the parent's exit; what opens an image stands
 // behind the exclusion, or it could wait for the daemon itself.
@@ -40,8 +41,10 @@
 #include "fuse_api.h"
 #include "fuse_ops.h"
 #include "holders.h"
+#include "init_step.h"
 #include "log.h"
 #include "mount_point.h"
+#include "passthrough.h"
 #include "places.h"
 #include "service_notify.h"
 #include "signal_thread.h"
@@ -151,8 +154,8 @@ class Session {
     if (!files.ok()) return files.status();
     files_ = *std::move(files);
     catalog_ = std::make_unique<Catalog>(*files_, places_.only_name, log_);
-    filesystem_ =
-        std::make_unique<Filesystem>(*files_, *catalog_, options_, log_);
+    filesystem_ = std::make_unique<Filesystem>(*files_, *catalog_,
+                                               backing_files_, options_, log_);
     return absl::OkStatus();
   }
 
@@ -193,14 +196,25 @@ class Session {
     }
     device_ = *device;
     catalog_->ExcludeDevice(device_);
+    backing_files_.Connect(fuse_session_fd(session_.get()));
+    if (AnswerInit(session_.get(), filesystem_->wants_passthrough())
+            .passthrough) {
+      filesystem_->EnablePassthrough();
+    }
     return absl::OkStatus();
+  }
+
+  // Not an unmount, if the kernel ended the session: then it is done.
+  void Unmount() {
+    backing_files_.Disconnect();
+    fuse_session_unmount(session_.get());
   }
 
   int Serve() {
     const absl::Status started = signals_.Start(
         [this] { AwaitReady(); }, [this](int signal) { HandleSignal(signal); });
     if (!started.ok()) {
-      fuse_session_unmount(session_.get());
+      Unmount();
       return Fail(started, kExitSystem);
     }
     CommitTimer timer(filesystem_->views(),
@@ -217,8 +231,7 @@ class Session {
     const int result = fuse_session_loop_mt(session_.get(), config);
     fuse_loop_cfg_destroy(config);
 
-    // Not an unmount, if the kernel ended the session: then it is done.
-    fuse_session_unmount(session_.get());
+    Unmount();
     signals_.Stop();
     if (!stopping_.exchange(true)) NotifyService("STOPPING=1");
     if (result < 0) {
@@ -285,6 +298,7 @@ class Session {
   Log& log_;
   std::unique_ptr<ConfinedFileSystem> files_;
   std::unique_ptr<Catalog> catalog_;
+  KernelBackingFiles backing_files_;
   std::unique_ptr<Filesystem> filesystem_;
   UniqueSession session_;
   uint64_t device_ = 0;

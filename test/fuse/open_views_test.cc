@@ -35,7 +35,7 @@ class OpenViewsTest : public testing::Test {
   }
 
   OpenViews::User Open() {
-    auto opened = views_->Acquire(node_, Access::kReadWrite);
+    auto opened = views_->Acquire(node_, Access::kReadWrite, Use::kOpen);
     EXPECT_TRUE(opened.ok()) << opened.status();
     return std::move(opened->user);
   }

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "flatcow/status.h"
@@ -41,14 +42,18 @@ TEST(OptionsTest, OperandsAloneGiveTheDefaults) {
   EXPECT_EQ(options.cache, CachePolicy::kAuto);
   EXPECT_EQ(options.commit_seconds, 5u);
   EXPECT_EQ(options.max_threads, 0u);
+  EXPECT_TRUE(options.passthrough);
+  EXPECT_EQ(options.metadata_cache_bytes, size_t{64} << 20);
   EXPECT_THAT(options.mount_options, IsEmpty());
 }
 
 TEST(OptionsTest, EveryOptionIsUnderstood) {
-  const Options options =
-      Parsed({"-f", "-o",
-              "ro,allow_other,uid=1,gid=2,umask=027,allow=/a,allow=/b,lock=off",
-              "-o", "cache=none,max_threads=3,commit=9", "/src", "/mnt"});
+  const Options options = Parsed(
+      {"-f", "-o",
+       "ro,allow_other,uid=1,gid=2,umask=027,allow=/a,allow=/b,lock=off", "-o",
+       "cache=none,max_threads=3,commit=9,passthrough=off,"
+       "metadata_cache=2M",
+       "/src", "/mnt"});
   EXPECT_TRUE(options.foreground);
   EXPECT_TRUE(options.read_only);
   EXPECT_TRUE(options.allow_other);
@@ -60,7 +65,24 @@ TEST(OptionsTest, EveryOptionIsUnderstood) {
   EXPECT_EQ(options.cache, CachePolicy::kNone);
   EXPECT_EQ(options.max_threads, 3u);
   EXPECT_EQ(options.commit_seconds, 9u);
+  EXPECT_FALSE(options.passthrough);
+  EXPECT_EQ(options.metadata_cache_bytes, size_t{2} << 20);
   EXPECT_THAT(options.mount_options, ElementsAre("ro"));
+}
+
+TEST(OptionsTest, TheMetadataCacheIsASize) {
+  const std::pair<const char*, uint64_t> sizes[] = {
+      {"1048576", 1 << 20}, {"1024k", 1 << 20}, {"1M", 1 << 20},
+      {"3m", 3 << 20},      {"2G", 2ull << 30}, {"64g", 64ull << 30}};
+  for (const auto& [text, bytes] : sizes) {
+    const std::string option = std::string("metadata_cache=") + text;
+    EXPECT_EQ(Parsed({"-o", option, "/s", "/m"}).metadata_cache_bytes, bytes);
+  }
+  for (const char* text : {"", "M", "1", "1023k", "1048575", "65G", "1T", "-1M",
+                           "1.5M", "0x100000", "1MM", "99999999999999999999"}) {
+    const std::string option = std::string("metadata_cache=") + text;
+    EXPECT_THAT(ErrorOf({"/s", "/m", "-o", option}), HasSubstr(option));
+  }
 }
 
 TEST(OptionsTest, DebugStaysInTheForeground) {
@@ -125,6 +147,8 @@ TEST(OptionsTest, ErrorsNameTheOption) {
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "ro=1"}), HasSubstr("ro=1"));
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "umask=8"}), HasSubstr("octal"));
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "lock=yes"}), HasSubstr("on or off"));
+  EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "passthrough=on"}),
+              HasSubstr("auto or off"));
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "commit=0"}), HasSubstr("commit=0"));
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "max_threads=0"}), HasSubstr("1 to"));
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "allow_other,allow_root"}),

@@ -108,6 +108,8 @@ class Patient {
     std::vector<std::string> options = {
         "-o", absl::StrCat("commit=", 1 + 4 * Below(2))};
     if (Below(4) == 0) options.insert(options.end(), {"-o", "cache=none"});
+    // An add-cow image without a base is one plain file from the start.
+    if (Below(2) == 0) options.insert(options.end(), {"-o", "passthrough=off"});
     return Daemon(source_.path(), std::move(options), mountpoint_);
   }
 

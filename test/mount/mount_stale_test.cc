@@ -14,14 +14,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "mount/daemon.h"
-#include "support/scoped_mount.h"
+#include "mount/plain_user.h"
 
 namespace flatcow {
 namespace {
 
 constexpr char kReplaced[] = "unmounted what a flatcow that died had left";
-constexpr char kAsNobody[] =
-    "setpriv --reuid=65534 --regid=65534 --clear-groups";
 
 int StatErrno(const std::string& path) {
   struct statx info;
@@ -174,23 +172,9 @@ class MountStaleUserTest : public MountStaleTest {
     if (geteuid() != 0) GTEST_SKIP() << "needs root to become another user";
     MountStaleTest::SetUp();
     if (IsSkipped()) return;
-    if (!HasProgram("fusermount3")) GTEST_SKIP() << "needs fusermount3";
     MustRun("chown 65534:65534 " + mountpoint_);
     MustRun("chmod 0644 " + (source_ / "base") + " " + (source_ / "disk"));
-    AdmitUsers();
-  }
-
-  // In a mount namespace of the test's own, for hosts where users may not use
-  // the device or ask for allow_root.
-  void AdmitUsers() {
-    const std::string directory = work_ / "admit";
-    MustRun("mkdir " + directory);
-    const ScopedMount files("tmpfs", directory, "mode=755");
-    if (!files.mounted()) GTEST_SKIP() << files.why_not();
-    MustRun("cp -a /dev/fuse " + directory + " && chmod 0666 " + directory +
-            "/fuse && mount --bind " + directory + "/fuse /dev/fuse");
-    MustRun("echo user_allow_other > " + directory + "/conf && mount --bind " +
-            directory + "/conf /etc/fuse.conf");
+    AdmitUsers(work_ / "admit");
   }
 };
 
