@@ -213,8 +213,11 @@ absl::StatusOr<OpenedView> Filesystem::Open(NodeId node, int flags) {
   if (result.backing != 0) {
     Count(counters_.passthrough_opens);
   } else {
+    // Who only writes has no use for pages, which cost a copy of all he writes.
+    const bool skips_cache =
+        (flags & O_DIRECT) != 0 || (flags & O_ACCMODE) == O_WRONLY;
     result.direct_io = options_.cache == CachePolicy::kNone ||
-                       ((flags & O_DIRECT) != 0 && direct_io_coherent_);
+                       (skips_cache && direct_io_coherent_);
     // Also for a direct open: otherwise it would empty the cache of others.
     result.keep_cache = opened->unchanged;
   }

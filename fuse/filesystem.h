@@ -75,8 +75,8 @@ class Filesystem {
              BackingFiles& backing_files, const Options& options, Log& log);
   ~Filesystem();
 
-  // False: the kernel keeps stale pages behind a direct write, so O_DIRECT
-  // opens must go through its page cache. Call before the first Open().
+  // False: the kernel keeps stale pages behind a direct write, so all opens
+  // must go through its page cache. Call before the first Open().
   void SetDirectIoCoherent(bool coherent) { direct_io_coherent_ = coherent; }
 
   // Whether to ask the kernel for passthrough; when it agreed, call

@@ -17,7 +17,7 @@
 namespace flatcow::daemon {
 
 enum class CachePolicy {
-  kAuto,  // buffered opens use the kernel's page cache, O_DIRECT ones don't
+  kAuto,  // opens for reading use the kernel's page cache, unless O_DIRECT
   kNone,  // no open does
 };
 

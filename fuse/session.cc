@@ -52,7 +52,7 @@
 namespace flatcow::daemon {
 namespace {
 
-constexpr unsigned kReadAheadKib = 512;
+constexpr unsigned kReadAheadKib = 1024;
 
 struct DestroySession {
   void operator()(fuse_session* session) const {
