@@ -6,7 +6,7 @@
 
 readonly bench_packages=(python3 fio qemu-utils qemu-system-common libnbd-bin)
 
-# bench [compare|scaling|views|soak|profile...] [OPTION...]; "bench --help"
+# bench [compare|scaling|views|soak|profile|limits...] [OPTION...]; "bench --help"
 # names them.
 bench() {
   need "${build_packages[@]}" "${run_packages[@]}" "${bench_packages[@]}"

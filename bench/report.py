@@ -179,7 +179,7 @@ def markdown(result):
     parts = []
     if "compare" in result:
         parts.append(compare_markdown(result["compare"]))
-    for name in ("scaling", "views", "soak", "profile"):
+    for name in ("scaling", "views", "soak", "profile", "limits"):
         for section in result.get(name, []):
             text = "## %s\n\n" % section["title"]
             text += "%s\n\n" % section["note"] if section["note"] else ""

@@ -8,11 +8,13 @@ show an image as a file? Prints tables; usually run by "./dev bench".
     run.py views       memory by the number of views of one golden image
     run.py soak        memory by the length of work
     run.py profile     what the daemon does meanwhile, seen by perf
+    run.py limits      what the host's own calls cost
 
 flatcow and flatcow-img are those found in PATH.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -20,6 +22,7 @@ import signal
 import sys
 
 from compare import WORKLOADS, Place, Settings, compare, say
+from limits import limits
 from machine import file_system_of, versions
 from mounts import Scratch
 from perf_profile import profile
@@ -30,6 +33,7 @@ from systems import SYSTEMS
 from views import views
 
 TMPFS = "/dev/shm"
+KINDS = ("compare", "scaling", "views", "soak", "profile", "limits")
 
 
 def disk_directory():
@@ -58,7 +62,7 @@ def parse_arguments():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", metavar="WHAT",
                         help="compare (the default), scaling, views, soak, "
-                        "profile")
+                        "profile, limits")
     parser.add_argument("--quick", action="store_true",
                         help="one short round: an impression in 90 seconds")
     parser.add_argument("--on", choices=["tmpfs", "disk", "both"],
@@ -77,7 +81,7 @@ def parse_arguments():
     arguments = parser.parse_args()
     arguments.what = arguments.what or ["compare"]
     for what in arguments.what:
-        if what not in ("compare", "scaling", "views", "soak", "profile"):
+        if what not in KINDS:
             parser.error("there is no " + what)
     return arguments
 
@@ -118,12 +122,12 @@ def measure(arguments):
         say("others use this machine (load %.1f): expect spread" % load)
     result = {"command": command_of(arguments), "versions": versions(source),
               "load": load}
+    parents = {}
+    if arguments.on != "disk":
+        parents["tmpfs"] = TMPFS
+    if arguments.on != "tmpfs":
+        parents["disk"] = disk_directory()
     if "compare" in arguments.what:
-        parents = {}
-        if arguments.on != "disk":
-            parents["tmpfs"] = TMPFS
-        if arguments.on != "tmpfs":
-            parents["disk"] = disk_directory()
         result["compare"] = compare(
             parents, Settings(arguments.quick, arguments.rounds),
             arguments.systems or list(SYSTEMS),
@@ -145,6 +149,12 @@ def measure(arguments):
         with Scratch(TMPFS) as scratch:
             result["profile"] = profile(
                 Place(scratch, Settings(arguments.quick)))
+    if "limits" in arguments.what:
+        say("limits")
+        with contextlib.ExitStack() as stack:
+            result["limits"] = limits(
+                {name: stack.enter_context(Scratch(parent))
+                 for name, parent in parents.items()}, arguments.quick)
     return result
 
 

@@ -17,11 +17,11 @@ def native(bound, places=(TMPFS,)):
 
 
 def peer(bound):
-    return Target("peer", bound)
+    return Target("peer", bound, EVERYWHERE)
 
 
 def qcow2(bound):
-    return Target("qcow2", bound)
+    return Target("qcow2", bound, EVERYWHERE)
 
 
 def at_most(bound):

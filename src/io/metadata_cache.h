@@ -54,11 +54,6 @@ class MetadataCache {
   MetadataCache(const MetadataCache&) = delete;
   MetadataCache& operator=(const MetadataCache&) = delete;
 
-  // True when at least half of the pages are dirty.
-  bool HalfDirty() const {
-    return dirty_pages_.load(std::memory_order_relaxed) * 2 >= frame_count_;
-  }
-
   // Words from `word` to where its page ends.
   static uint64_t WordsToPageEnd(uint64_t word) {
     return kPageWords - word % kPageWords;
@@ -229,7 +224,15 @@ class MetadataPages {
   bool HasDirty() const {
     return dirty_count_.load(std::memory_order_acquire) != 0;
   }
-  bool HalfDirty() const { return cache_->HalfDirty(); }
+  // True when half of the cache is dirty and a good part of that is this
+  // file's, so that a round helps; or when nearly all is, whosever it is.
+  bool WantsRound() const {
+    const size_t all = cache_->frame_count_;
+    const size_t dirty = cache_->dirty_pages_.load(std::memory_order_relaxed);
+    if (dirty * 2 < all) return false;
+    const size_t own = dirty_count_.load(std::memory_order_relaxed);
+    return own * 64 >= all || (own != 0 && dirty * 4 >= 3 * all);
+  }
 
   // The round. CopyDirty takes what is dirty now. WriteCopies writes those
   // copies that lie inside (outside) of `bytes`, an extent from base_offset, in

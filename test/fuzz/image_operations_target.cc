@@ -53,7 +53,11 @@ std::string LastingHeader(FileSystem& files) {
   const size_t length = Must(file->Read(
       0, absl::MakeSpan(reinterpret_cast<uint8_t*>(head.data()), head.size())));
   head.resize(length);
-  if (head.starts_with("ACOW")) return head.substr(0, addcow::kHeaderBytes);
+  if (head.starts_with("ACOW")) {
+    // The one bit that is set when all is allocated.
+    if (length > addcow::kCompatOffset) head[addcow::kCompatOffset] |= 1;
+    return head.substr(0, addcow::kHeaderBytes);
+  }
   if (head.compare(0, 4, "QED\0", 4) != 0) return "";
   for (const uint64_t field :
        {qed::kFeaturesOffset, qed::kAutoclearOffset, qed::kImageSizeOffset}) {

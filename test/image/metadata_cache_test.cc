@@ -191,7 +191,7 @@ TEST_F(MetadataCacheTest, MoreDirtyPagesThanFit) {
     EXPECT_EQ(OnDisk(page * kWords + page), page * kWords + page + 1);
   }
   Round(pages);
-  EXPECT_FALSE(pages.HalfDirty());
+  EXPECT_FALSE(pages.WantsRound());
   for (uint64_t page = 0; page < 50; ++page) {
     EXPECT_EQ(Must(pages.ReadWord(page * kWords + page)), 1000 + page);
     EXPECT_EQ(OnDisk(page * kWords + page), 1000 + page);
@@ -269,21 +269,49 @@ TEST_F(MetadataCacheTest, NothingIsWrittenPastTheLength) {
   EXPECT_EQ(OnDisk(64 + kWords + 75), 64 + kWords + 75 + 1);
 }
 
-TEST_F(MetadataCacheTest, HalfDirtyCountsPagesOnce) {
+TEST_F(MetadataCacheTest, WantsARoundWhenHalfOfAllPagesAreDirty) {
   auto pages = Pages();
   for (uint64_t page = 0; page + 1 < kFewPages / 2; ++page) {
     for (uint64_t word = 0; word < 5; ++word) {
       Set(pages, page * kWords + word, 1);
     }
-    EXPECT_FALSE(pages.HalfDirty());
+    EXPECT_FALSE(pages.WantsRound());
   }
   Set(pages, 20 * kWords, 1);
-  EXPECT_TRUE(pages.HalfDirty());
+  EXPECT_TRUE(pages.WantsRound());
   pages.CopyDirty();
-  EXPECT_TRUE(pages.HalfDirty());
+  EXPECT_FALSE(pages.WantsRound());
+  // Those of the round still count.
+  Set(pages, 21 * kWords, 1);
+  EXPECT_TRUE(pages.WantsRound());
   Must(pages.WriteCopies(kNowhere, false));
   pages.FinishCopies();
-  EXPECT_FALSE(pages.HalfDirty());
+  EXPECT_FALSE(pages.WantsRound());
+}
+
+TEST_F(MetadataCacheTest, WantsNoRoundForTheDirtyPagesOfOthers) {
+  constexpr uint64_t kFrames = 512;
+  const auto cache = NewMetadataCache(kFrames * kPage);
+  MetadataPages busy(cache, *file_, 0, kLength);
+  MetadataPages other(cache, *file_, 0, kLength);
+  const auto set_pages = [](MetadataPages& pages, uint64_t begin,
+                            uint64_t end) {
+    for (uint64_t page = begin; page < end; ++page) {
+      Set(pages, page * kWords, 1);
+    }
+  };
+  set_pages(busy, 0, kFrames / 2);
+  set_pages(other, 0, 1);
+  EXPECT_TRUE(busy.WantsRound());
+  EXPECT_FALSE(other.WantsRound());
+  set_pages(other, 1, kFrames / 64);
+  EXPECT_TRUE(other.WantsRound());
+  Round(other);
+  set_pages(other, 0, 1);
+  EXPECT_FALSE(other.WantsRound());
+  // Hardly any room left: everybody helps.
+  set_pages(busy, kFrames / 2, 3 * kFrames / 4);
+  EXPECT_TRUE(other.WantsRound());
 }
 
 TEST_F(MetadataCacheTest, OwnersDoNotMix) {
@@ -310,9 +338,10 @@ TEST_F(MetadataCacheTest, AnOwnerThatGoesLeavesNothingDirty) {
   {
     auto gone = Pages();
     for (uint64_t page = 0; page < 30; ++page) Set(gone, page * kWords, 1);
-    EXPECT_TRUE(pages.HalfDirty());
+    EXPECT_TRUE(gone.WantsRound());
   }
-  EXPECT_FALSE(pages.HalfDirty());
+  Set(pages, 40 * kWords, 1);
+  EXPECT_FALSE(pages.WantsRound());
   EXPECT_EQ(Must(pages.ReadWord(0)), 1u);  // the file's own word 0
   EXPECT_EQ(OnDisk(kWords), kWords + 1);
 }

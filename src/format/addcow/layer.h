@@ -47,7 +47,7 @@ class AddCowLayer final : public Layer {
   absl::Status WriteRound(Syncer& syncer) override;
   void AbandonRound() override { pages_.ReturnCopies(); }
   void Freeze() override { pages_.Freeze(); }
-  bool WantsRound() const override { return pages_.HalfDirty(); }
+  bool WantsRound() const override { return pages_.WantsRound(); }
 
   absl::Status CheckGrow(uint64_t new_size) const override;
   absl::Status PrepareGrow(uint64_t new_size, uint64_t backing_size) override;
