@@ -11,7 +11,7 @@ from machine import run
 from systems import SYSTEMS
 from workloads import VIEW_WORKLOADS
 
-NAMES = ["rand-read-32", "cow-32"]
+NAMES = ["seq-read-cold", "rand-read-32", "cow-32"]
 SYSTEM_NAMES = ["flatcow-qed", "flatcow-add-cow"]
 LIMIT = 5.0  # percent, of a function of flatcow's
 SHOWN = 12
