@@ -2,6 +2,7 @@
 """Tables of what was measured, in Markdown."""
 
 import collections
+import os
 import statistics
 
 from systems import COMPARED, SYSTEMS
@@ -179,6 +180,8 @@ def markdown(result):
     parts = []
     if "compare" in result:
         parts.append(compare_markdown(result["compare"]))
+        with open(os.path.join(os.path.dirname(__file__), "BOUNDS.md")) as file:
+            parts.append(file.read())
     for name in ("scaling", "views", "soak", "profile", "limits"):
         for section in result.get(name, []):
             text = "## %s\n\n" % section["title"]

@@ -137,24 +137,38 @@ TEST_F(FlatFileTest, GrowthOfAFileThatIsNotHandedOutChangesNothing) {
   EXPECT_EQ(image->Size(), base_.size());
 }
 
+// An overlay of two clusters, and what is done to its files.
+class AllAllocatedTest : public testing::Test {
+ protected:
+  AllAllocatedTest() {
+    memory_.SetContents("/base", PatternText(1, 2 * kCluster));
+    Make(memory_, "/cow",
+         {.format = "add-cow",
+          .size = 2 * kCluster,
+          .backing_file = "base",
+          .backing_format = "raw",
+          .cluster_size = kCluster,
+          .image_file = "data"});
+    image_ = Must(OpenImage(files_, "/cow", {.access = Access::kReadWrite}));
+  }
+
+  bool IsMarked() {
+    return Must(OpenImage(memory_, "/cow", {.lock = false}))
+        ->Info()
+        .all_allocated;
+  }
+
+  MemoryFileSystem memory_;
+  RecordingFileSystem files_{memory_};
+  std::unique_ptr<Image> image_;
+};
+
 // The flag must not be on disk before what it speaks of.
-TEST(AllAllocatedTest, ComesAfterDataAndBits) {
-  MemoryFileSystem memory;
-  memory.SetContents("/base", PatternText(1, 2 * kCluster));
-  Make(memory, "/cow",
-       {.format = "add-cow",
-        .size = 2 * kCluster,
-        .backing_file = "base",
-        .backing_format = "raw",
-        .cluster_size = kCluster,
-        .image_file = "data"});
-  RecordingFileSystem files(memory);
-  const auto image =
-      Must(OpenImage(files, "/cow", {.access = Access::kReadWrite}));
-  WriteDisk(*image, 0, PatternText(2, 2 * kCluster));
-  Must(image->Flush());
+TEST_F(AllAllocatedTest, ComesAfterDataAndBits) {
+  WriteDisk(*image_, 0, PatternText(2, 2 * kCluster));
+  Must(image_->Flush());
   std::vector<std::string> steps;
-  for (const FileOperation& operation : files.Operations()) {
+  for (const FileOperation& operation : files_.Operations()) {
     if (operation.kind == FileOperation::Kind::kSync) {
       steps.push_back("sync " + operation.path);
     } else if (operation.kind == FileOperation::Kind::kWrite &&
@@ -164,39 +178,24 @@ TEST(AllAllocatedTest, ComesAfterDataAndBits) {
   }
   EXPECT_THAT(steps, testing::ElementsAre("sync /data", "bits", "sync /cow",
                                           "flag", "sync /cow"));
+  EXPECT_TRUE(IsMarked());
 }
 
 // What is published while a round runs waits for the next one.
-TEST(AllAllocatedTest, WaitsForAClusterThatWasWrittenDuringTheRound) {
-  MemoryFileSystem memory;
-  memory.SetContents("/base", PatternText(1, 2 * kCluster));
-  Make(memory, "/cow",
-       {.format = "add-cow",
-        .size = 2 * kCluster,
-        .backing_file = "base",
-        .backing_format = "raw",
-        .cluster_size = kCluster,
-        .image_file = "data"});
-  RecordingFileSystem files(memory);
-  const auto image =
-      Must(OpenImage(files, "/cow", {.access = Access::kReadWrite}));
-  WriteDisk(*image, 0, "first");
+TEST_F(AllAllocatedTest, WaitsForAClusterThatWasWrittenDuringTheRound) {
+  WriteDisk(*image_, 0, "first");
   bool written = false;
-  files.SetHook([&](const FileOperation& operation) {
+  files_.SetHook([&](const FileOperation& operation) {
     if (operation.kind != FileOperation::Kind::kSync || written) return;
     written = true;
-    WriteDisk(*image, kCluster, "last");
+    WriteDisk(*image_, kCluster, "last");
   });
-  const auto is_marked = [&] {
-    return Must(OpenImage(memory, "/cow", {.lock = false}))
-        ->Info()
-        .all_allocated;
-  };
-  Must(image->Flush());
+  Must(image_->Flush());
+  files_.SetHook(nullptr);
   EXPECT_TRUE(written);
-  EXPECT_FALSE(is_marked());
-  Must(image->Flush());
-  EXPECT_TRUE(is_marked());
+  EXPECT_FALSE(IsMarked());
+  Must(image_->Flush());
+  EXPECT_TRUE(IsMarked());
 }
 
 // Nobody but the file's users knows what is written to it.
