@@ -450,6 +450,9 @@ TEST_F(MountPassthroughTest, WhatTheDaemonZeroesReadsAsZeroesAtOnce) {
     EXPECT_EQ(std::string(mapping.page(page), kPage),
               content_.substr(page * kPage, kPage));
     ASSERT_EQ(fallocate(file.fd(), mode, page * kPage, kCluster), 0);
+    // Before the mapping is read, which on tmpfs fills a hole with pages.
+    EXPECT_EQ(lseek(file.fd(), page * kPage, SEEK_DATA),
+              static_cast<off_t>(page * kPage + kCluster));
     EXPECT_EQ(file.ReadPage(page), PageOf('\0'));
     EXPECT_EQ(direct.ReadPage(page + 1), PageOf('\0'));
     EXPECT_EQ(std::string(mapping.page(page + 2), kPage), PageOf('\0'));
@@ -458,8 +461,6 @@ TEST_F(MountPassthroughTest, WhatTheDaemonZeroesReadsAsZeroesAtOnce) {
     page += 32;
   }
   EXPECT_EQ(lseek(file.fd(), 0, SEEK_HOLE), 16 * static_cast<off_t>(kPage));
-  EXPECT_EQ(lseek(file.fd(), 16 * kPage, SEEK_DATA),
-            16 * static_cast<off_t>(kPage + kCluster / 16));
   file.WritePage(16, 'a');
   EXPECT_EQ(direct.ReadPage(16), PageOf('a'));
   ExpectAllPassthrough();
