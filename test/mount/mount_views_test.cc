@@ -251,6 +251,7 @@ TEST_F(MountViewsTest, LocksOfVirtualMachinesWorkOnAView) {
 }
 
 TEST_F(MountViewsTest, SynchronousDirectWritesAreDurableWithoutFsync) {
+  if (!HasProgram("qemu-io")) GTEST_SKIP() << "qemu-io is not installed";
   MakeQed(source_ / "disk", "base.raw", "raw");
   Start();
   const int fd = open(daemon_->File("disk.raw").c_str(),
