@@ -98,7 +98,7 @@ def versions(source):
     """What the numbers depend on, and can be found out."""
     return {
         "flatcow": revision_of(source),
-        "kernel": os.uname().release,
+        "kernel": os.uname().release.partition("-")[0],
         "libfuse": version_of("fusermount3", "--version"),
         "QEMU": version_of("qemu-storage-daemon", "--version"),
         "nbdfuse": version_of("nbdfuse", "--version"),
