@@ -27,7 +27,7 @@ uint8_t* EdgeBuffer() {
   };
   thread_local const std::unique_ptr<Page[]> buffer(
       new Page[kEdgeBytes / sizeof(Page)]);
-  return buffer.get()->bytes.data();
+  return buffer[0].bytes.data();
 }
 
 iovec PieceOf(const uint8_t* data, uint64_t length) {
