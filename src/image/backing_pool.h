@@ -19,7 +19,7 @@ namespace flatcow {
 // Thread-safe. Keeps nothing open by itself.
 class BackingPool {
  public:
-  // The resolved path, and the format that was asked for ("" to probe).
+  // The resolved path, and the name of the format that the file is read as.
   using Key = std::pair<std::string, std::string>;
 
   // Return values: null when there is none. Whether its files are still the

@@ -58,7 +58,7 @@ class ChainOpener {
 
   // Null when nobody has this chain of backing files open, exactly as its names
   // lead to it now.
-  Shared FindShared(const ChainFile& image, const std::string& format);
+  Shared FindShared(const ChainFile& image, const FormatDriver& driver);
   bool IsStillThere(const std::string& path, const FileStat& stat);
   absl::Status RememberAll(const BackingLayer& shared, size_t depth);
 
@@ -169,9 +169,10 @@ bool ChainOpener::IsStillThere(const std::string& path, const FileStat& stat) {
 }
 
 ChainOpener::Shared ChainOpener::FindShared(const ChainFile& image,
-                                            const std::string& format) {
+                                            const FormatDriver& driver) {
   if (options_.backing_pool == nullptr) return nullptr;
-  Shared shared = options_.backing_pool->Find({image.file->path(), format});
+  Shared shared =
+      options_.backing_pool->Find({image.file->path(), driver.name});
   if (shared == nullptr || !IsUnchanged(shared->parts().image.stat, image.stat))
     return nullptr;
   for (const BackingLayer* at = shared.get(); at != nullptr; at = at->below()) {
@@ -211,7 +212,9 @@ absl::Status ChainOpener::OpenBacking(std::vector<ChainLayer>& layers,
   const size_t depth = layers.size();
   const ImageLink& link = *layers.back().header.backing;
   ASSIGN_OR_RETURN(ChainFile image, OpenFile(link.path, depth, Part::kImage));
-  shared = FindShared(image, link.format);
+  ASSIGN_OR_RETURN(const FormatDriver* const driver,
+                   FormatOf(*image.file, link.format));
+  shared = FindShared(image, *driver);
   if (shared != nullptr) return RememberAll(*shared, depth);
   ASSIGN_OR_RETURN(ChainLayer below,
                    OpenLayer(std::move(image), link.format, depth));
@@ -252,8 +255,7 @@ absl::StatusOr<OpenedChain> ChainOpener::Open(const std::string& path) {
                         : Annotate(status, layers.front().image.file->path());
     }
     if (depth == 0) break;
-    const BackingPool::Key key{layer.image.file->path(),
-                               layers[depth - 1].header.backing->format};
+    const BackingPool::Key key{layer.image.file->path(), layer.driver->name};
     below = std::make_shared<BackingLayer>(std::move(layer), std::move(below),
                                            cache_);
     if (options_.backing_pool != nullptr) {

@@ -101,6 +101,22 @@ TEST_F(BackingPoolTest, ManyImagesOpenTheirBackingFilesOnce) {
   EXPECT_EQ(Descriptors("base"), 0);
 }
 
+TEST_F(BackingPoolTest, OverlaysOfBothFormatsShare) {
+  MakeOverlay("a", "golden", "qed");  // which records that it is to be probed
+  Make(PosixFileSystem(), Path("b"),
+       {.format = "add-cow",
+        .size = base_.size(),
+        .backing_file = "golden",
+        .backing_format = "qed",
+        .cluster_size = kCluster,
+        .image_file = "data"});
+  const auto a = Open("a");
+  const auto b = Open("b");
+  EXPECT_EQ(Descriptors("golden"), 1);
+  EXPECT_TRUE(Shows(*a, content_));
+  EXPECT_TRUE(Shows(*b, content_));
+}
+
 TEST_F(BackingPoolTest, WritesToOneImageAreNotSeenInAnother) {
   MakeOverlay("a", "golden", "qed");
   MakeOverlay("b", "golden", "qed");
@@ -147,10 +163,7 @@ TEST_F(BackingPoolTest, AFileThatWasChangedIsOpenedAnew) {
 
 TEST_F(BackingPoolTest, ACycleThroughASharedPartIsSeen) {
   lock_ = false;  // else that would be what is in the way
-  MakeOverlay("a", "golden", "qed");
-  const auto a = Open("a");
-  EXPECT_TRUE(Shows(*a, content_));
-  // An image that is its own image file's backing file, by way of the part.
+  // An image whose image file is a file of the part.
   Make(PosixFileSystem(), Path("cow"),
        {.format = "add-cow",
         .size = base_.size(),
@@ -160,6 +173,9 @@ TEST_F(BackingPoolTest, ACycleThroughASharedPartIsSeen) {
         .image_file = "data"});
   std::filesystem::remove(Path("data"));
   std::filesystem::create_hard_link(Path("base"), Path("data"));
+  MakeOverlay("a", "golden", "qed");
+  const auto a = Open("a");
+  EXPECT_TRUE(Shows(*a, content_));
   EXPECT_TRUE(Fails(TryOpen("cow"), ELOOP, "base"));
 }
 
