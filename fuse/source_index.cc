@@ -192,6 +192,7 @@ bool SourceIndex::IsKnown(const std::string& path, uint64_t inode) const {
 
 void SourceIndex::AddSame(const std::vector<std::string>& paths,
                           Folders& fresh) const {
+  if (paths.empty()) return;
   for (const std::string& path : paths) {
     const std::string directory = DirectoryOf(path);
     fresh[directory].files[path] = folders_.at(directory).files.at(path);

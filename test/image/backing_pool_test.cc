@@ -45,6 +45,16 @@ class BackingPoolTest : public testing::Test {
           .backing_format = format,
           .cluster_size = kCluster});
   }
+  // On the golden image, with "data".
+  void MakeAddCow(const std::string& name) {
+    Make(PosixFileSystem(), Path(name),
+         {.format = "add-cow",
+          .size = base_.size(),
+          .backing_file = "golden",
+          .backing_format = "qed",
+          .cluster_size = kCluster,
+          .image_file = "data"});
+  }
   std::unique_ptr<Image> OpenAlone(const std::string& name) {
     return Must(OpenImage(PosixFileSystem(), Path(name),
                           {.access = Access::kReadWrite}));
@@ -103,13 +113,7 @@ TEST_F(BackingPoolTest, ManyImagesOpenTheirBackingFilesOnce) {
 
 TEST_F(BackingPoolTest, OverlaysOfBothFormatsShare) {
   MakeOverlay("a", "golden", "qed");  // which records that it is to be probed
-  Make(PosixFileSystem(), Path("b"),
-       {.format = "add-cow",
-        .size = base_.size(),
-        .backing_file = "golden",
-        .backing_format = "qed",
-        .cluster_size = kCluster,
-        .image_file = "data"});
+  MakeAddCow("b");
   const auto a = Open("a");
   const auto b = Open("b");
   EXPECT_EQ(Descriptors("golden"), 1);
@@ -164,13 +168,7 @@ TEST_F(BackingPoolTest, AFileThatWasChangedIsOpenedAnew) {
 TEST_F(BackingPoolTest, ACycleThroughASharedPartIsSeen) {
   lock_ = false;  // else that would be what is in the way
   // An image whose image file is a file of the part.
-  Make(PosixFileSystem(), Path("cow"),
-       {.format = "add-cow",
-        .size = base_.size(),
-        .backing_file = "golden",
-        .backing_format = "qed",
-        .cluster_size = kCluster,
-        .image_file = "data"});
+  MakeAddCow("cow");
   std::filesystem::remove(Path("data"));
   std::filesystem::create_hard_link(Path("base"), Path("data"));
   MakeOverlay("a", "golden", "qed");
