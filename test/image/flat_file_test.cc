@@ -198,6 +198,23 @@ TEST_F(AllAllocatedTest, WaitsForAClusterThatWasWrittenDuringTheRound) {
   EXPECT_TRUE(IsMarked());
 }
 
+// However large the disk, a flush looks at a bounded part of its bitmap.
+TEST_F(AllAllocatedTest, OfALargeDiskIsFoundOverSeveralFlushes) {
+  constexpr uint64_t kBitmapBytes = 5 << 20;
+  image_.reset();
+  const std::string head = memory_.Contents("/cow").substr(0, 4096);
+  memory_.SetContents("/cow", head + std::string(kBitmapBytes, '\xff'));
+  Must(Must(memory_.Open("/data", Access::kReadWrite))
+           ->Truncate(kBitmapBytes * 8 * kCluster));
+  image_ = Must(OpenImage(memory_, "/cow", {.access = Access::kReadWrite}));
+  int flushes = 0;
+  while (!IsMarked() && flushes < 10) {
+    Must(image_->Flush());
+    ++flushes;
+  }
+  EXPECT_EQ(flushes, 3) << "2 MiB a flush";
+}
+
 // Nobody but the file's users knows what is written to it.
 TEST(HandedOutTest, EveryFlushSyncsTheFile) {
   TemporaryDirectory directory;

@@ -17,6 +17,9 @@ namespace flatcow::addcow {
 namespace {
 
 constexpr size_t kWordsAtOnce = 64;
+// A round looks at this many clusters at most for whether they are allocated
+// (2 MiB of bitmap), so that no flush takes longer for the size of the disk.
+constexpr uint64_t kClustersARound = uint64_t{1} << 24;
 constexpr uint64_t kMaxSize = std::numeric_limits<int64_t>::max();
 
 }  // namespace
@@ -121,21 +124,24 @@ absl::Status AddCowLayer::Publish(const Reservation& reservation) {
 }
 
 absl::Status AddCowLayer::WriteRound(Syncer& syncer) {
-  if (!pages_.HasCopies() && file_synced_) return absl::OkStatus();
-  RETURN_IF_ERROR(pages_.WriteCopies({0, 0}, /*inside=*/false));
-  RETURN_IF_ERROR(syncer.Sync(file_));
-  file_synced_ = true;
-  pages_.FinishCopies();
+  if (pages_.HasCopies() || !file_synced_) {
+    RETURN_IF_ERROR(pages_.WriteCopies({0, 0}, /*inside=*/false));
+    RETURN_IF_ERROR(syncer.Sync(file_));
+    file_synced_ = true;
+    pages_.FinishCopies();
+  }
   return MarkIfComplete(syncer);
 }
 
 bool AddCowLayer::IsComplete() {
-  while (complete_below_ < size()) {
-    const auto mapping = Map({complete_below_, size() - complete_below_});
+  const uint64_t end = std::min(
+      size(), complete_below_ + (kClustersARound << header_.cluster_bits));
+  while (complete_below_ < end) {
+    const auto mapping = Map({complete_below_, end - complete_below_});
     if (!mapping.ok() || mapping->kind != Mapping::Kind::kData) return false;
     complete_below_ += mapping->length;
   }
-  return true;
+  return complete_below_ == size();
 }
 
 absl::Status AddCowLayer::MarkIfComplete(Syncer& syncer) {

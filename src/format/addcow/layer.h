@@ -64,6 +64,7 @@ class AddCowLayer final : public Layer {
   // Sets ALL_ALLOCATED, durably, when every bit is set and durable. A failure
   // to look or to write leaves that to a later round.
   absl::Status MarkIfComplete(Syncer& syncer);
+  // Looks on from where the last call stopped.
   bool IsComplete();
 
   File& file_;
