@@ -47,6 +47,12 @@ struct FileStat {
 
 enum class Access { kReadOnly, kReadWrite };
 
+// How a host may copy from file to file.
+enum class HostCopy {
+  kShareBlocks,  // both files refer to the same blocks until one is written
+  kAny,          // that, or else inside the kernel
+};
+
 // An open file. All methods are thread-safe. Errors carry the errno of the
 // system call and name the file, the operation and the offset.
 class File {
@@ -80,6 +86,16 @@ class File {
   // On failure any part of the range may have been written.
   virtual absl::Status Write(uint64_t offset,
                              absl::Span<const iovec> pieces) = 0;
+
+  // Makes the extent hold what `source` holds from `source_offset` on, without
+  // taking the bytes through this process. Extends the file if needed.
+  // Return values: bytes done from the start of the extent, fewer than asked
+  // for where the host can't: the rest is to be read and written.
+  virtual absl::StatusOr<uint64_t> CopyFrom(const File& /*source*/,
+                                            uint64_t /*source_offset*/,
+                                            Extent /*extent*/, HostCopy) {
+    return 0;
+  }
 
   // Returns when all writes that completed before are durable (fdatasync).
   // After a failure what was written since the last success may be lost, and

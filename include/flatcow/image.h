@@ -106,6 +106,17 @@ class Image : public BlockDevice {
   // Flush() has that to say.
   virtual bool NeedsFlush() const = 0;
 
+  // Makes every cluster that the extent touches the image's own. What the disk
+  // shows stays: data is copied, with the host's help where it has any, zeroes
+  // become holes or zero clusters. Return values: bytes of data copied. Errors:
+  // EFBIG past the end, EROFS; the clusters before are the image's own.
+  virtual absl::StatusOr<uint64_t> Populate(Extent extent) = 0;
+
+  // Makes the disk smaller: what lies past `new_size` is dropped, and reads as
+  // zeroes should the disk grow again. Larger than Size(): EINVAL. A size that
+  // the format can't hold: EINVAL.
+  virtual absl::Status Shrink(uint64_t new_size) = 0;
+
   // The disk as a host file that others may read and write directly: every byte
   // of it is the same byte of that file, which ends where the disk does. For a
   // writable image, or one that may yet become so, that holds for good; with

@@ -124,7 +124,8 @@ struct ConvertOptions {
   // what it shows changes. Of `target` the format is used, empty: by magic.
   bool create_target = true;
   // Zeroes in data are left out of the target in runs of at least this many
-  // bytes, a multiple of 512. 0: everything that is data is written as data.
+  // bytes, a multiple of 512. 0: nothing is left out, and host space for all of
+  // the target is reserved.
   uint64_t sparse_bytes = 4096;
   WorkOptions work = {};
 };
@@ -179,11 +180,11 @@ struct FlattenOptions {
 };
 
 struct FlattenResult {
-  std::string format;
+  std::string format = {};
   uint64_t copied_bytes = 0;  // data; the host may have shared its blocks
   // add-cow: this file is the disk now, byte for byte.
-  std::string data_file;
-  std::vector<std::string> warnings;
+  std::string data_file = {};
+  std::vector<std::string> warnings = {};
 };
 
 // Makes every cluster the image's own, then drops its backing file. Zeroes
@@ -204,10 +205,10 @@ struct CommitOptions {
 };
 
 struct CommitResult {
-  std::string base;            // resolved
+  std::string base = {};       // resolved
   uint64_t written_bytes = 0;  // data
   bool emptied = false;
-  std::vector<std::string> warnings;
+  std::vector<std::string> warnings = {};
 };
 
 // Writes what the images above `base` hold into it, growing it to the size of
@@ -272,7 +273,8 @@ struct AmendOptions {
 absl::Status AmendImage(FileSystem& file_system, const std::string& path,
                         const AmendOptions& options);
 
-// The bytes of all files of an image, on a file system with holes.
+// The bytes of all files of an image, on a file system with holes; for raw the
+// size of the disk in both, as qemu-img says.
 struct Measurement {
   uint64_t required = 0;         // for what there is
   uint64_t fully_allocated = 0;  // with every cluster written
@@ -281,7 +283,8 @@ struct Measurement {
 struct MeasureOptions {
   std::string format = {};
   bool share_writes = false;
-  CreateOptions target = {};  // its size is not used
+  // Its size is not used, and what a backing file would hold is counted.
+  CreateOptions target = {};
 };
 
 // What ConvertImage() of the disk at `path` would need.

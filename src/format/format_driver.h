@@ -39,6 +39,15 @@ struct LayerOptions {
   std::shared_ptr<MetadataCache> cache;
 };
 
+// What the files of a new disk need on a host with holes.
+struct DiskShape {
+  uint64_t fixed_bytes = 0;   // whatever is written
+  uint64_t cluster_size = 1;  // data is in whole clusters; 0: all data is fixed
+  // A table for each so many bytes of the disk with data in them; 0: none.
+  uint64_t table_reach = 0;
+  uint64_t table_bytes = 0;
+};
+
 struct FormatDriver {
   const char* name;
 
@@ -63,6 +72,25 @@ struct FormatDriver {
   // Is there anything in the options that the format can't do? Looks at no
   // file. Sets the defaults of what was left out.
   absl::Status (*check_create)(CreateOptions& options);
+
+  // What the files of a disk need; `options` as check_create() leaves them.
+  DiskShape (*shape)(const CreateOptions& options);
+
+  // The next three change a file that is open for writing, while no layer of it
+  // writes, and are durable on return. Until then it shows what it did.
+
+  // Records other names; `backing` and `data_file` are all that the image is to
+  // name. Null: the format has none. Errors: ENAMETOOLONG, EINVAL.
+  absl::Status (*record)(File& file, const std::optional<ImageLink>& backing,
+                         const std::optional<ImageLink>& data_file);
+
+  // Says that the data file is the disk, byte for byte. Null: the format has no
+  // such state. Errors: EINVAL a cluster is not allocated.
+  absl::Status (*mark_flat)(File& file, File& data_file);
+
+  // Takes every cluster out of the image, so that it shows its backing file.
+  // Null: the format has no backing files.
+  absl::Status (*empty)(File& file, File* data_file);
 
   // Null where a format has nothing to check. `data_file` may be null when it
   // could not be opened. With repair, `file` is open for writing.

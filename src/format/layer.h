@@ -113,15 +113,17 @@ class Layer {
   // True when so much metadata is dirty in the cache that a round is due.
   virtual bool WantsRound() const = 0;
 
-  // Growing, in three steps with nothing else under way on the layer:
-  // CheckGrow: can the format hold the size (EINVAL, EFBIG)?
+  // Resizing, with nothing else under way on the layer.
+  // CheckSize: can the format hold the size (EINVAL, EFBIG)?
   // PrepareGrow: drops stale entries past the old end and gives zero state to
   // the new clusters that lie below `backing_size`; durable after a round.
-  // FinishGrow: changes the size, durably; a failed write leaves the old one.
-  virtual absl::Status CheckGrow(uint64_t new_size) const = 0;
+  // PrepareShrink: drops the entries past the new end; durable after a round.
+  // FinishResize: changes the size, durably; a failed write leaves the old one.
+  virtual absl::Status CheckSize(uint64_t new_size) const = 0;
   virtual absl::Status PrepareGrow(uint64_t new_size,
                                    uint64_t backing_size) = 0;
-  virtual absl::Status FinishGrow(uint64_t new_size, Syncer& syncer) = 0;
+  virtual absl::Status PrepareShrink(uint64_t new_size) = 0;
+  virtual absl::Status FinishResize(uint64_t new_size, Syncer& syncer) = 0;
 };
 
 }  // namespace flatcow

@@ -254,7 +254,7 @@ absl::Status Overlay::FlushIfCacheIsFull() {
   return chain_.top().WantsRound() ? RunRounds() : absl::OkStatus();
 }
 
-// ---- Growing ----
+// ---- Resizing ----
 
 absl::Status Overlay::Resize(uint64_t new_size) {
   IoGate::Exclusive alone(gate_);
@@ -267,8 +267,26 @@ absl::Status Overlay::Resize(uint64_t new_size) {
                                          ": making a disk smaller would drop "
                                          "data and is not done"));
   }
-  RETURN_IF_ERROR(chain_.top().CheckGrow(new_size));
+  RETURN_IF_ERROR(chain_.top().CheckSize(new_size));
   return Grow(new_size);
+}
+
+absl::Status Overlay::Shrink(uint64_t new_size) {
+  IoGate::Exclusive alone(gate_);
+  RETURN_IF_ERROR(CheckWritable());
+  if (new_size > Size()) {
+    return MakeError(
+        EINVAL, absl::StrCat(info_.path, ": shrinking from ", Size(), " to ",
+                             new_size, ": that is larger"));
+  }
+  if (new_size == Size()) return absl::OkStatus();
+  Layer& layer = chain_.top();
+  RETURN_IF_ERROR(layer.CheckSize(new_size));
+  RETURN_IF_ERROR(layer.PrepareShrink(new_size));
+  RETURN_IF_ERROR(RunRounds());
+  RETURN_IF_ERROR(layer.FinishResize(new_size, syncer_));
+  size_.store(new_size);
+  return absl::OkStatus();
 }
 
 // Everything that makes the new area read as zeroes is durable before the size.
@@ -277,7 +295,7 @@ absl::Status Overlay::Grow(uint64_t new_size) {
   RETURN_IF_ERROR(ZeroPastOldEnd());
   RETURN_IF_ERROR(layer.PrepareGrow(new_size, chain_.backing_size()));
   RETURN_IF_ERROR(RunRounds());
-  RETURN_IF_ERROR(layer.FinishGrow(new_size, syncer_));
+  RETURN_IF_ERROR(layer.FinishResize(new_size, syncer_));
   size_.store(new_size);
   return absl::OkStatus();
 }

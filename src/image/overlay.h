@@ -63,6 +63,8 @@ class Overlay final : public Image {
   bool Writable() const override { return writable_.load(); }
   absl::Status MakeWritable() override;
   bool NeedsFlush() const override;
+  absl::StatusOr<uint64_t> Populate(Extent extent) override;
+  absl::Status Shrink(uint64_t new_size) override;
   int FlatFile(bool never_written) override;
   absl::Status AdoptGrowth() override;
   absl::StatusOr<uint64_t> AllocatedBytes() override;
@@ -92,6 +94,11 @@ class Overlay final : public Image {
   absl::Status FillReserved(const Reservation& reservation, Extent written,
                             const uint8_t* data);
   absl::Status CopyOld(Extent old, uint64_t host_offset);
+  // Clusters made the image's own (overlay_populate.cc). Both return bytes of
+  // data copied. Precondition: a range lock on the clusters.
+  absl::StatusOr<uint64_t> PopulateUnmapped(Extent clusters);
+  absl::StatusOr<uint64_t> CopyUp(Extent clusters);
+  absl::StatusOr<uint64_t> FillFromBelow(const Reservation& reservation);
   // The clusters that `extent` touches.
   Extent ClustersOf(Extent extent) const;
 

@@ -252,6 +252,59 @@ absl::Status PosixFile::WriteBatch(uint64_t offset,
   return absl::OkStatus();
 }
 
+// Errors that say "not between these two files", or "not so aligned".
+constexpr bool CannotCopyHere(int error_number) {
+  return error_number == EOPNOTSUPP || error_number == EXDEV ||
+         error_number == EINVAL || error_number == ENOSYS ||
+         error_number == ENOTTY || error_number == EPERM ||
+         error_number == ETXTBSY;
+}
+
+absl::StatusOr<uint64_t> PosixFile::ShareFrom(int source,
+                                              uint64_t source_offset,
+                                              Extent extent) {
+  file_clone_range range{};
+  range.src_fd = source;
+  range.src_offset = source_offset;
+  range.src_length = extent.length;
+  range.dest_offset = extent.offset;
+  int result = 0;
+  do {
+    result = ioctl(fd_.get(), FICLONERANGE, &range);
+  } while (result != 0 && errno == EINTR);
+  if (result == 0) return extent.length;
+  if (CannotCopyHere(errno)) return 0;
+  return Error(errno, "clone", extent.offset, extent.length);
+}
+
+absl::StatusOr<uint64_t> PosixFile::CopyFrom(const File& source,
+                                             uint64_t source_offset,
+                                             Extent extent, HostCopy how) {
+  RETURN_IF_ERROR(CheckRange("copy", extent.offset, extent.length));
+  RETURN_IF_ERROR(CheckRange("copy", source_offset, extent.length));
+  const int descriptor = source.Descriptor();
+  // FICLONERANGE takes a length of 0 for "up to the end".
+  if (descriptor < 0 || extent.length == 0) return 0;
+  if (how == HostCopy::kShareBlocks) {
+    return ShareFrom(descriptor, source_offset, extent);
+  }
+  auto from = static_cast<off_t>(source_offset);
+  auto to = static_cast<off_t>(extent.offset);
+  uint64_t done = 0;
+  while (done < extent.length) {
+    const ssize_t count = copy_file_range(descriptor, &from, fd_.get(), &to,
+                                          extent.length - done, 0);
+    if (count == 0) break;  // the source ends here
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      if (CannotCopyHere(errno)) break;
+      return Error(errno, "copy", extent.offset + done, extent.length - done);
+    }
+    done += static_cast<uint64_t>(count);
+  }
+  return done;
+}
+
 absl::Status PosixFile::Sync() {
   if (Uninterrupted([&] { return fdatasync(fd_.get()); }) != 0) {
     absl::Status status = ErrnoError(errno, absl::StrCat(path(), ": sync"));

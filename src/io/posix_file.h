@@ -44,6 +44,8 @@ class PosixFile final : public File {
                                     absl::Span<uint8_t> buffer) const override;
   void WillNeed(Extent extent) const override;
   absl::Status Write(uint64_t offset, absl::Span<const iovec> pieces) override;
+  absl::StatusOr<uint64_t> CopyFrom(const File& source, uint64_t source_offset,
+                                    Extent extent, HostCopy how) override;
   absl::Status Sync() override;
   absl::Status Truncate(uint64_t size) override;
   // Where the file system has no reservation nothing happens, the length stays.
@@ -64,6 +66,9 @@ class PosixFile final : public File {
   // Writes at most IOV_MAX pieces.
   absl::Status WriteBatch(uint64_t offset, absl::Span<const iovec> batch);
   absl::Status WriteZeroes(Extent extent);
+  // The part of CopyFrom() that shares blocks: bytes done.
+  absl::StatusOr<uint64_t> ShareFrom(int source, uint64_t source_offset,
+                                     Extent extent);
   absl::StatusOr<uint64_t> Seek(absl::string_view operation, int whence,
                                 uint64_t offset) const;
   absl::StatusOr<uint64_t> Size() const;

@@ -346,8 +346,8 @@ ADDCOW_MUTANTS = [
 OTHER_MUTANTS = [
     Mutant("grow-without-round", OVERLAY,
            [("  RETURN_IF_ERROR(RunRounds());\n"
-             "  RETURN_IF_ERROR(layer.FinishGrow",
-             "  RETURN_IF_ERROR(layer.FinishGrow")],
+             "  RETURN_IF_ERROR(layer.FinishResize",
+             "  RETURN_IF_ERROR(layer.FinishResize")],
            ["image", "crash"]),
     Mutant("grow-shows-old-tail", OVERLAY,
            [("  RETURN_IF_ERROR(ZeroPastOldEnd());\n", "")],

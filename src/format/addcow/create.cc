@@ -17,7 +17,6 @@ namespace flatcow::addcow {
 namespace {
 
 constexpr uint32_t kDefaultClusterSize = 65536;
-constexpr uint32_t kMinHeaderSize = 4096;
 
 }  // namespace
 
@@ -52,7 +51,7 @@ absl::Status CheckCreate(CreateOptions& options) {
     return MakeError(EFBIG, absl::StrCat("size ", *options.size,
                                          ": a disk is smaller than 2^63"));
   }
-  const uint64_t header_size = std::max(kMinHeaderSize, options.cluster_size);
+  const uint64_t header_size = HeaderSize(options.cluster_size);
   if (kHeaderBytes + options.backing_file.size() + options.image_file.size() >
           header_size ||
       std::max(options.backing_file.size(), options.image_file.size()) >
@@ -69,7 +68,7 @@ absl::Status Create(File& file, File*, const CreateOptions& options) {
   Header header;
   header.cluster_bits =
       static_cast<uint32_t>(std::countr_zero(options.cluster_size));
-  header.header_size = std::max(kMinHeaderSize, options.cluster_size);
+  header.header_size = HeaderSize(options.cluster_size);
   header.image_format = options.image_format;
   header.image_name_offset = kHeaderBytes;
   header.image_name_size = static_cast<uint32_t>(options.image_file.size());

@@ -2,11 +2,19 @@
 #ifndef FLATCOW_FORMAT_ADDCOW_CREATE_H_
 #define FLATCOW_FORMAT_ADDCOW_CREATE_H_
 
+#include <algorithm>
+#include <cstdint>
+
 #include "absl/status/status.h"
 #include "flatcow/file.h"
 #include "flatcow/image_ops.h"
 
 namespace flatcow::addcow {
+
+// Of a new image, bytes.
+constexpr uint32_t HeaderSize(uint32_t cluster_size) {
+  return std::max(uint32_t{4096}, cluster_size);
+}
 
 // FormatDriver::check_create and create. What is written keeps the stricter
 // rules of the format's last public implementation: HEADER_SIZE is the larger

@@ -6,10 +6,12 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
+#include "format/addcow/bitmap.h"
 #include "format/addcow/check.h"
 #include "format/addcow/create.h"
 #include "format/addcow/header.h"
 #include "format/addcow/layer.h"
+#include "format/header_room.h"
 #include "format/link_name.h"
 #include "format/registry.h"
 #include "io/read_to_end.h"
@@ -80,6 +82,92 @@ absl::StatusOr<std::unique_ptr<Layer>> OpenLayer(File& file, File* data_file,
   return AddCowLayer::Open(file, *data_file, header, options.cache);
 }
 
+absl::Status WriteHeader(File& file, const Header& header) {
+  auto bytes = SerializeHeader(header);
+  const iovec piece{bytes.data(), bytes.size()};
+  RETURN_IF_ERROR(file.Write(0, absl::MakeConstSpan(&piece, 1)));
+  return file.Sync();
+}
+
+absl::Status CheckLink(const File& file, const ImageLink& link) {
+  if (link.name.empty() || link.name.size() > kMaxNameBytes) {
+    return MakeError(link.name.empty() ? EINVAL : ENAMETOOLONG,
+                     absl::StrCat(file.path(), ": a name of ", link.name.size(),
+                                  " bytes can't be recorded, expected 1 to ",
+                                  kMaxNameBytes));
+  }
+  if (link.format.empty() || link.format.size() > kFormatNameBytes) {
+    return MakeError(EINVAL,
+                     absl::StrCat(file.path(), ": the format of '", link.name,
+                                  "' must be recorded: give it"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Record(File& file, const std::optional<ImageLink>& backing,
+                    const std::optional<ImageLink>& data_file) {
+  ASSIGN_OR_RETURN(Header header, ReadRawHeader(file));
+  HeaderRoom room({kHeaderBytes, header.header_size - kHeaderBytes});
+  room.Take({header.backing_name_offset, header.backing_name_size});
+  room.Take({header.image_name_offset, header.image_name_size});
+  RETURN_IF_ERROR(CheckLink(file, *data_file));
+  if (backing.has_value()) RETURN_IF_ERROR(CheckLink(file, *backing));
+  ASSIGN_OR_RETURN(header.image_name_offset, room.Place(file, data_file->name));
+  header.image_name_size = static_cast<uint32_t>(data_file->name.size());
+  header.image_format = data_file->format;
+  header.backing_name_offset = 0;
+  header.backing_name_size = 0;
+  header.backing_format.clear();
+  if (backing.has_value()) {
+    ASSIGN_OR_RETURN(header.backing_name_offset,
+                     room.Place(file, backing->name));
+    header.backing_name_size = static_cast<uint32_t>(backing->name.size());
+    header.backing_format = backing->format;
+  }
+  RETURN_IF_ERROR(CheckImageFormat(file, header));
+  RETURN_IF_ERROR(file.Sync());
+  return WriteHeader(file, header);
+}
+
+absl::Status MarkFlat(File& file, File& data_file) {
+  ASSIGN_OR_RETURN(Header header, ReadRawHeader(file));
+  if (header.all_allocated()) return absl::OkStatus();
+  CheckResult found;
+  RETURN_IF_ERROR(Check(file, data_file, header, Repair::kNone, found));
+  if (found.allocated_clusters != found.total_clusters) {
+    return MakeError(EINVAL,
+                     absl::StrCat(file.path(), ": ", found.allocated_clusters,
+                                  " of ", found.total_clusters,
+                                  " clusters are allocated, expected all"));
+  }
+  header.compat_features |= kCompatAllAllocated;
+  return WriteHeader(file, header);
+}
+
+// The bitmap first: with ALL_ALLOCATED it is not looked at.
+absl::Status Empty(File& file, File* data_file) {
+  ASSIGN_OR_RETURN(Header header, ReadRawHeader(file));
+  ASSIGN_OR_RETURN(const FileStat stat, data_file->Stat());
+  RETURN_IF_ERROR(file.Truncate(header.header_size));
+  RETURN_IF_ERROR(file.Truncate(header.header_size +
+                                BitmapBytes(stat.size, header.cluster_size())));
+  RETURN_IF_ERROR(file.Sync());
+  if (header.all_allocated()) {
+    header.compat_features &= ~kCompatAllAllocated;
+    RETURN_IF_ERROR(WriteHeader(file, header));
+  }
+  return data_file->Zero({0, stat.size});
+}
+
+// The image file is as long as the disk.
+DiskShape Shape(const CreateOptions& options) {
+  const uint64_t header_size = HeaderSize(options.cluster_size);
+  return DiskShape{
+      .fixed_bytes =
+          header_size + BitmapBytes(*options.size, options.cluster_size),
+      .cluster_size = options.cluster_size};
+}
+
 absl::Status CheckFile(File& file, File* data_file, Repair repair,
                        CheckResult& result) {
   ASSIGN_OR_RETURN(const Header header, ReadRawHeader(file));
@@ -102,6 +190,10 @@ const FormatDriver kAddCowFormat = {
     .open = addcow::OpenLayer,
     .create = addcow::Create,
     .check_create = addcow::CheckCreate,
+    .shape = addcow::Shape,
+    .record = addcow::Record,
+    .mark_flat = addcow::MarkFlat,
+    .empty = addcow::Empty,
     .check = addcow::CheckFile,
 };
 

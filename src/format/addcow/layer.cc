@@ -166,7 +166,7 @@ absl::Status AddCowLayer::AdoptFileSize() {
   return absl::OkStatus();
 }
 
-absl::Status AddCowLayer::CheckGrow(uint64_t new_size) const {
+absl::Status AddCowLayer::CheckSize(uint64_t new_size) const {
   if (new_size > kMaxSize) {
     return MakeError(EFBIG, absl::StrCat(image_file_.path(), ": resize to ",
                                          new_size, ": at most ", kMaxSize));
@@ -196,7 +196,25 @@ absl::Status AddCowLayer::PrepareGrow(uint64_t new_size,
                        });
 }
 
-absl::Status AddCowLayer::FinishGrow(uint64_t new_size, Syncer& syncer) {
+absl::Status AddCowLayer::PrepareShrink(uint64_t new_size) {
+  if (IsFlat()) return absl::OkStatus();
+  for (uint64_t at = RoundUp(new_size, cluster_size()); at < size();) {
+    ASSIGN_OR_RETURN(const Mapping mapping, Map({at, size() - at}));
+    if (mapping.kind == Mapping::Kind::kData) {
+      const uint64_t first = at >> header_.cluster_bits;
+      const uint64_t count = DivideRoundingUp(mapping.length, cluster_size());
+      RETURN_IF_ERROR(pages_.Modify(WordOf(first), WordCount(first, count),
+                                    [&](uint64_t word, uint64_t old) {
+                                      return old & ~MaskIn(word, first, count);
+                                    }));
+    }
+    at += mapping.length;
+  }
+  complete_below_ = std::min(complete_below_, new_size);
+  return absl::OkStatus();
+}
+
+absl::Status AddCowLayer::FinishResize(uint64_t new_size, Syncer& syncer) {
   RETURN_IF_ERROR(image_file_.Truncate(new_size));
   RETURN_IF_ERROR(syncer.Sync(image_file_));
   size_.store(new_size);

@@ -49,9 +49,10 @@ class AddCowLayer final : public Layer {
   void Freeze() override { pages_.Freeze(); }
   bool WantsRound() const override { return pages_.WantsRound(); }
 
-  absl::Status CheckGrow(uint64_t new_size) const override;
+  absl::Status CheckSize(uint64_t new_size) const override;
   absl::Status PrepareGrow(uint64_t new_size, uint64_t backing_size) override;
-  absl::Status FinishGrow(uint64_t new_size, Syncer& syncer) override;
+  absl::Status PrepareShrink(uint64_t new_size) override;
+  absl::Status FinishResize(uint64_t new_size, Syncer& syncer) override;
 
  private:
   AddCowLayer(File& file, File& image_file, const Header& header,

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
+#include "format/header_room.h"
 #include "format/link_name.h"
 #include "format/qed/check.h"
 #include "format/qed/create.h"
@@ -100,6 +101,59 @@ absl::StatusOr<std::unique_ptr<Layer>> OpenLayer(File& file, File*,
   return QedLayer::Open(file, open.header, open.file_size, options);
 }
 
+absl::Status Record(File& file, const std::optional<ImageLink>& backing,
+                    const std::optional<ImageLink>&) {
+  ASSIGN_OR_RETURN(OpenHeader open, ReadRawHeader(file));
+  Header& header = open.header;
+  HeaderRoom room({kHeaderBytes, header.header_bytes() - kHeaderBytes});
+  room.Take({header.backing_filename_offset, header.backing_filename_size});
+  header.features &= ~(kFeatureBackingFile | kFeatureBackingFormatNoProbe);
+  header.backing_filename_offset = 0;
+  header.backing_filename_size = 0;
+  // No autoclear bit is known, so each says something that may be false now.
+  header.autoclear_features = 0;
+  if (backing.has_value()) {
+    if (backing->name.size() > kMaxBackingNameBytes) {
+      return MakeError(ENAMETOOLONG,
+                       absl::StrCat(file.path(), ": backing file name of ",
+                                    backing->name.size(), " bytes: at most ",
+                                    kMaxBackingNameBytes));
+    }
+    ASSIGN_OR_RETURN(header.backing_filename_offset,
+                     room.Place(file, backing->name));
+    header.backing_filename_size = static_cast<uint32_t>(backing->name.size());
+    header.features |= kFeatureBackingFile;
+    if (backing->format == "raw") {
+      header.features |= kFeatureBackingFormatNoProbe;
+    }
+    RETURN_IF_ERROR(file.Sync());
+  }
+  auto bytes = SerializeHeader(header);
+  const iovec piece{bytes.data(), bytes.size()};
+  RETURN_IF_ERROR(file.Write(0, absl::MakeConstSpan(&piece, 1)));
+  return file.Sync();
+}
+
+// Of the tables nothing is left but an empty L1 table.
+absl::Status Empty(File& file, File*) {
+  ASSIGN_OR_RETURN(const OpenHeader open, ReadRawHeader(file));
+  const Extent l1{open.header.l1_table_offset, open.header.table_bytes()};
+  RETURN_IF_ERROR(file.Zero(l1));
+  RETURN_IF_ERROR(file.Sync());
+  RETURN_IF_ERROR(file.Truncate(l1.end()));
+  return file.Sync();
+}
+
+DiskShape Shape(const CreateOptions& options) {
+  const uint64_t table_bytes =
+      uint64_t{options.table_size} * options.cluster_size;
+  return DiskShape{
+      .fixed_bytes = options.cluster_size + table_bytes,
+      .cluster_size = options.cluster_size,
+      .table_reach = table_bytes / sizeof(uint64_t) * options.cluster_size,
+      .table_bytes = table_bytes};
+}
+
 absl::Status CheckFile(File& file, File*, Repair repair, CheckResult& result) {
   ASSIGN_OR_RETURN(const OpenHeader open, ReadRawHeader(file));
   return Check(file, open.header, repair, result);
@@ -115,6 +169,10 @@ const FormatDriver kQedFormat = {
     .open = qed::OpenLayer,
     .create = qed::Create,
     .check_create = qed::CheckCreate,
+    .shape = qed::Shape,
+    .record = qed::Record,
+    .mark_flat = nullptr,
+    .empty = qed::Empty,
     .check = qed::CheckFile,
 };
 

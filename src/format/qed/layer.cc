@@ -367,7 +367,7 @@ absl::Status QedLayer::WriteRound(Syncer& syncer) {
   return absl::OkStatus();
 }
 
-absl::Status QedLayer::CheckGrow(uint64_t new_size) const {
+absl::Status QedLayer::CheckSize(uint64_t new_size) const {
   const uint64_t max = MaxImageSize(header_.cluster_size, header_.table_size);
   if (new_size > max) {
     return MakeError(EFBIG, absl::StrCat(file_.path(), ": resize to ", new_size,
@@ -392,28 +392,44 @@ absl::Status QedLayer::PrepareGrow(uint64_t new_size, uint64_t backing_size) {
   const uint64_t old_tables = geometry_.ReachableTables(size());
   const uint64_t new_tables = geometry_.ReachableTables(new_size);
   for (uint64_t index = old_tables; index < new_tables; ++index) {
-    ASSIGN_OR_RETURN(const uint64_t entry,
-                     pages_.ReadWord(geometry_.L1Word(index)));
-    if (entry == 0) continue;
-    RETURN_IF_ERROR(pages_.Modify(geometry_.L1Word(index), 1,
-                                  [](uint64_t, uint64_t) { return 0; }));
+    RETURN_IF_ERROR(DropTable(index));
   }
   RETURN_IF_ERROR(LoadTables(new_size));
   // The table that the old end lies in may have entries behind it.
-  if (first_new % reach != 0) {
-    ASSIGN_OR_RETURN(const Table table, FindTable(first_new));
-    const uint64_t first = geometry_.L2Index(first_new);
-    if (table.offset != 0) {
-      RETURN_IF_ERROR(
-          pages_.Modify(Geometry::L2Word(table.offset, first),
-                        geometry_.table_entries() - first,
-                        [](uint64_t, uint64_t) { return kUnallocated; }));
-    }
-  }
+  if (first_new % reach != 0) RETURN_IF_ERROR(DropEntriesFrom(first_new));
   const uint64_t below =
       RoundUp(std::min(new_size, backing_size), cluster_size);
   if (below <= first_new) return absl::OkStatus();
   return MarkZero({first_new, below - first_new});
+}
+
+absl::Status QedLayer::PrepareShrink(uint64_t new_size) {
+  const uint64_t reach = geometry_.table_reach();
+  const uint64_t first_gone = RoundUp(new_size, geometry_.cluster_size());
+  if (first_gone % reach != 0) RETURN_IF_ERROR(DropEntriesFrom(first_gone));
+  const uint64_t tables = geometry_.ReachableTables(size());
+  for (uint64_t index = DivideRoundingUp(first_gone, reach); index < tables;
+       ++index) {
+    RETURN_IF_ERROR(DropTable(index));
+    bad_tables_.erase(index);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status QedLayer::DropTable(uint64_t l1_index) {
+  const uint64_t word = geometry_.L1Word(l1_index);
+  ASSIGN_OR_RETURN(const uint64_t entry, pages_.ReadWord(word));
+  if (entry == 0) return absl::OkStatus();
+  return pages_.Modify(word, 1, [](uint64_t, uint64_t) { return 0; });
+}
+
+absl::Status QedLayer::DropEntriesFrom(uint64_t guest_offset) {
+  ASSIGN_OR_RETURN(const Table table, FindTable(guest_offset));
+  if (table.offset == 0) return absl::OkStatus();
+  const uint64_t first = geometry_.L2Index(guest_offset);
+  return pages_.Modify(Geometry::L2Word(table.offset, first),
+                       geometry_.table_entries() - first,
+                       [](uint64_t, uint64_t) { return kUnallocated; });
 }
 
 absl::Status QedLayer::WriteSize(uint64_t size) {
@@ -423,7 +439,7 @@ absl::Status QedLayer::WriteSize(uint64_t size) {
   return file_.Write(kImageSizeOffset, absl::MakeConstSpan(&piece, 1));
 }
 
-absl::Status QedLayer::FinishGrow(uint64_t new_size, Syncer& syncer) {
+absl::Status QedLayer::FinishResize(uint64_t new_size, Syncer& syncer) {
   if (absl::Status status = WriteSize(new_size); !status.ok()) {
     WriteSize(size()).IgnoreError();
     return status;

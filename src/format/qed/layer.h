@@ -63,9 +63,10 @@ class QedLayer final : public Layer {
   void Freeze() override { pages_.Freeze(); }
   bool WantsRound() const override { return pages_.WantsRound(); }
 
-  absl::Status CheckGrow(uint64_t new_size) const override;
+  absl::Status CheckSize(uint64_t new_size) const override;
   absl::Status PrepareGrow(uint64_t new_size, uint64_t backing_size) override;
-  absl::Status FinishGrow(uint64_t new_size, Syncer& syncer) override;
+  absl::Status PrepareShrink(uint64_t new_size) override;
+  absl::Status FinishResize(uint64_t new_size, Syncer& syncer) override;
 
  private:
   // An L2 table. Where it is damaged, entries past `initial_end_` are bad.
@@ -92,6 +93,10 @@ class QedLayer final : public Layer {
   absl::StatusOr<Mapping> MapUntabled(Extent extent) const;
   absl::StatusOr<Mapping> MapTable(Extent extent, const Table& table) const;
 
+  // Sets an L1 entry to 0.
+  absl::Status DropTable(uint64_t l1_index);
+  // Drops the entries of one table that lie at or behind the guest offset.
+  absl::Status DropEntriesFrom(uint64_t guest_offset);
   absl::Status WriteSize(uint64_t size);
 
   absl::StatusOr<uint64_t> Extend(uint64_t length)

@@ -52,7 +52,7 @@ class RawLayer final : public Layer {
   void Freeze() override {}
   bool WantsRound() const override { return false; }
 
-  absl::Status CheckGrow(uint64_t new_size) const override {
+  absl::Status CheckSize(uint64_t new_size) const override {
     if (new_size <= uint64_t{std::numeric_limits<int64_t>::max()}) {
       return absl::OkStatus();
     }
@@ -62,7 +62,8 @@ class RawLayer final : public Layer {
   absl::Status PrepareGrow(uint64_t, uint64_t) override {
     return absl::OkStatus();
   }
-  absl::Status FinishGrow(uint64_t new_size, Syncer& syncer) override {
+  absl::Status PrepareShrink(uint64_t) override { return absl::OkStatus(); }
+  absl::Status FinishResize(uint64_t new_size, Syncer& syncer) override {
     RETURN_IF_ERROR(file_.Truncate(new_size));
     RETURN_IF_ERROR(syncer.Sync(file_));
     size_.store(new_size);
@@ -98,6 +99,11 @@ absl::Status CheckCreate(CreateOptions& options) {
   return absl::OkStatus();
 }
 
+// As qemu-img counts: a raw file may become all data at any time.
+DiskShape Shape(const CreateOptions& options) {
+  return DiskShape{.fixed_bytes = *options.size, .cluster_size = 0};
+}
+
 absl::Status Create(File& file, File*, const CreateOptions& options) {
   RETURN_IF_ERROR(file.Truncate(*options.size));
   return file.Sync();
@@ -113,6 +119,10 @@ const FormatDriver kRawFormat = {
     .open = raw::OpenLayer,
     .create = raw::Create,
     .check_create = raw::CheckCreate,
+    .shape = raw::Shape,
+    .record = nullptr,
+    .mark_flat = nullptr,
+    .empty = nullptr,
     .check = nullptr,
 };
 

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef FLATCOW_OPS_RECORDED_NAMES_H_
+#define FLATCOW_OPS_RECORDED_NAMES_H_
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "flatcow/image_ops.h"
+#include "format/format_driver.h"
+
+namespace flatcow {
+
+// Changes what the image in `file` names; the format is driver's. Errors:
+// EINVAL the format has nothing of the kind, or what is left makes no sense.
+absl::Status RecordNames(File& file, const FormatDriver& driver,
+                         const AmendOptions& change);
+
+// The format to record for a backing file that was opened without one being
+// given; adds the warning that create gives, too, where it has no magic.
+std::string FoundBackingFormat(const std::string& name, const ImageInfo& info,
+                               std::vector<std::string>& warnings);
+
+}  // namespace flatcow
+
+#endif  // FLATCOW_OPS_RECORDED_NAMES_H_
