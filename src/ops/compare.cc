@@ -52,9 +52,6 @@ class Comparison {
 
   Stretch Survey(uint64_t offset);
   void Compare(const Piece& piece, absl::Span<uint8_t> buffer);
-  // Past the end of the disk: zeroes.
-  static absl::Status Read(Image& image, uint64_t offset,
-                           absl::Span<uint8_t> buffer);
 
   Image& first_;
   Image& second_;
@@ -83,20 +80,13 @@ Stretch Comparison::Survey(uint64_t offset) {
           std::min(first->length, second->length)};
 }
 
-absl::Status Comparison::Read(Image& image, uint64_t offset,
-                              absl::Span<uint8_t> buffer) {
-  ASSIGN_OR_RETURN(const size_t count, image.Read(offset, buffer));
-  std::fill(buffer.begin() + static_cast<ptrdiff_t>(count), buffer.end(), 0);
-  return absl::OkStatus();
-}
-
 void Comparison::Compare(const Piece& piece, absl::Span<uint8_t> buffer) {
   const auto length = static_cast<size_t>(piece.extent.length);
   const auto a = buffer.first(length);
   const auto b = buffer.subspan(kCompareBytes, length);
   const uint64_t offset = piece.extent.offset;
-  absl::Status status = Read(first_, offset, a);
-  if (status.ok()) status = Read(second_, offset, b);
+  absl::Status status = ReadPadded(first_, offset, a);
+  if (status.ok()) status = ReadPadded(second_, offset, b);
   if (!status.ok()) {
     finding_.Add(offset, Outcome::kReadFailed, status);
     return;

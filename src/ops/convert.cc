@@ -167,9 +167,8 @@ absl::Status Conversion::CopyDifferences(const Piece& piece,
   const auto shown = buffer.first(length);
   const auto below = buffer.subspan(kDiffBytes, length);
   const uint64_t begin = piece.extent.offset;
-  RETURN_IF_ERROR(source_->Read(begin, shown).status());
-  ASSIGN_OR_RETURN(const size_t count, base_->Read(begin, below));
-  std::fill(below.begin() + static_cast<ptrdiff_t>(count), below.end(), 0);
+  RETURN_IF_ERROR(ReadPadded(*source_, begin, shown));
+  RETURN_IF_ERROR(ReadPadded(*base_, begin, below));
   const auto differs = [&](size_t at) {
     return std::memcmp(&shown[at], &below[at],
                        std::min<size_t>(kDiffUnit, length - at)) != 0;
@@ -210,7 +209,8 @@ absl::StatusOr<ConvertResult> Conversion::Run() {
   RETURN_IF_ERROR(OpenTarget());
   RETURN_IF_ERROR(OpenBase());
   RETURN_IF_ERROR(WorkOnPieces(
-      source_->Size(), options_.work,
+      // A size that was rounded up is made up with zeroes.
+      options_.create_target ? target_->Size() : source_->Size(), options_.work,
       base_ != nullptr ? kDiffBytes : kPieceBytes,
       [this](uint64_t offset) { return Survey(offset); },
       [this](const Piece& piece, absl::Span<uint8_t> buffer) {

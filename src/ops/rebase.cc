@@ -36,7 +36,6 @@ class Rebase {
   // Populates the clusters of the piece that the new backing file does not show
   // as the disk does.
   absl::Status Settle(const Piece& piece, absl::Span<uint8_t> buffer);
-  absl::Status ReadNewBacking(uint64_t offset, absl::Span<uint8_t> buffer);
 
   FileSystem& file_system_;
   const std::string& path_;
@@ -102,23 +101,17 @@ absl::StatusOr<Stretch> Rebase::Survey(uint64_t offset) {
                  std::min(shown.length, next.length)};
 }
 
-absl::Status Rebase::ReadNewBacking(uint64_t offset,
-                                    absl::Span<uint8_t> buffer) {
-  size_t count = 0;
-  if (backing_ != nullptr) {
-    ASSIGN_OR_RETURN(count, backing_->Read(offset, buffer));
-  }
-  std::fill(buffer.begin() + static_cast<ptrdiff_t>(count), buffer.end(), 0);
-  return absl::OkStatus();
-}
-
 absl::Status Rebase::Settle(const Piece& piece, absl::Span<uint8_t> buffer) {
   const auto length = static_cast<size_t>(piece.extent.length);
   const auto shown = buffer.first(length);
   const auto next = buffer.subspan(kCompareBytes, length);
   const uint64_t begin = piece.extent.offset;
   RETURN_IF_ERROR(image_->Read(begin, shown).status());
-  RETURN_IF_ERROR(ReadNewBacking(begin, next));
+  if (backing_ != nullptr) {
+    RETURN_IF_ERROR(ReadPadded(*backing_, begin, next));
+  } else {
+    std::fill(next.begin(), next.end(), 0);
+  }
   const uint64_t cluster_size = image_->Info().cluster_size;
   for (uint64_t at = 0; at < length;) {
     const uint64_t unit = std::min<uint64_t>(

@@ -41,4 +41,11 @@ bool AreSame(const Segment& a, const Segment& b) {
   return a.file->path() == b.file->path() && a.host_offset == b.host_offset;
 }
 
+absl::Status ReadPadded(Image& image, uint64_t offset,
+                        absl::Span<uint8_t> buffer) {
+  ASSIGN_OR_RETURN(const size_t count, image.Read(offset, buffer));
+  std::fill(buffer.begin() + static_cast<ptrdiff_t>(count), buffer.end(), 0);
+  return absl::OkStatus();
+}
+
 }  // namespace flatcow

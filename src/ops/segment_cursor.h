@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "flatcow/extent.h"
 #include "flatcow/image.h"
 
@@ -30,6 +32,10 @@ class SegmentCursor {
 
 // Whether both are the same bytes for sure: zeroes, or one place of one file.
 bool AreSame(const Segment& a, const Segment& b);
+
+// Reads into all of `buffer`; past the end of the disk there are zeroes.
+absl::Status ReadPadded(Image& image, uint64_t offset,
+                        absl::Span<uint8_t> buffer);
 
 }  // namespace flatcow
 
