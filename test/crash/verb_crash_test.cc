@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "crash/power_cut.h"
+#include "crash/rewriting_verb.h"
 #include "crash/tally.h"
 #include "crash/verb.h"
 #include "model/image_testing.h"
@@ -53,6 +54,9 @@ TEST_P(VerbCrashTest, CanBeInterrupted) {
   EXPECT_TRUE(Tally::IsReplay() || operations.empty() || tally.states() > 1);
 }
 
+INSTANTIATE_TEST_SUITE_P(Rewriting, VerbCrashTest,
+                         testing::ValuesIn(RewritingVerbs()),
+                         [](const auto& verb) { return verb.param.name; });
 INSTANTIATE_TEST_SUITE_P(AllVerbs, VerbCrashTest, testing::ValuesIn(AllVerbs()),
                          [](const auto& verb) { return verb.param.name; });
 

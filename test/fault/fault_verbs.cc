@@ -164,6 +164,78 @@ auto Create(const NewImage& image) {
   };
 }
 
+// ---- Verbs that rewrite ----
+
+using Verb = std::function<absl::Status(FileSystem&)>;
+
+auto Quietly(Verb verb) {
+  return [verb](FileSystem& files) -> absl::StatusOr<VerbResult> {
+    RETURN_IF_ERROR(verb(files));
+    return VerbResult{};
+  };
+}
+
+absl::Status Flatten(FileSystem& files) {
+  return FlattenImage(files, kChainImage, {.work = {.parallel = 1}}).status();
+}
+
+Verb RebaseTo(const std::string& backing, bool is_unsafe) {
+  return [=](FileSystem& files) {
+    return RebaseImage(files, kChainImage,
+                       {.backing_file = backing,
+                        .backing_format = backing.empty() ? "" : "raw",
+                        .unsafe = is_unsafe,
+                        .work = {.parallel = 1}})
+        .status();
+  };
+}
+
+absl::Status Commit(FileSystem& files) {
+  return CommitImage(files, kChainImage, {.work = {.parallel = 1}}).status();
+}
+
+Verb ResizeTo(uint64_t size) {
+  return [=](FileSystem& files) {
+    return ResizeImage(files, kChainImage, {.bytes = size, .shrink = true})
+        .status();
+  };
+}
+
+Verb ConvertTo(const NewImage& image) {
+  return [options = OptionsOf(image)](FileSystem& files) {
+    return ConvertImage(
+               files, "/disks/base.raw", kChainImage,
+               {.format = "raw", .target = options, .work = {.parallel = 1}})
+        .status();
+  };
+}
+
+// Chain(), and beside it another base of about the same content.
+Prepare WithOtherBase(const std::string& format) {
+  return [format](MemoryFileSystem& files) {
+    Chain({format})(files);
+    std::string other = files.Contents("/disks/base.raw");
+    Overwrite(other, 3 * kCluster, "other");
+    files.SetContents("/disks/other.raw", other.substr(0, 4 * kCluster));
+  };
+}
+
+std::vector<FaultVerb> RewritingVerbs(const std::string& name,
+                                      const std::string& format) {
+  const Prepare chain = WithOtherBase(format);
+  const auto rewrite = [&](const std::string& verb, Verb run) {
+    return FaultVerb{verb + "_" + name, Effect::kRepairs, chain, Quietly(run)};
+  };
+  return {rewrite("flatten", Flatten),
+          rewrite("rebase", RebaseTo("other.raw", false)),
+          rewrite("rebase_to_none", RebaseTo("", false)),
+          rewrite("rebase_unsafe", RebaseTo("./base.raw", true)),
+          rewrite("commit", Commit),
+          rewrite("grow", ResizeTo(11 * kCluster)),
+          {"shrink_" + name, Effect::kShrinks, chain,
+           Quietly(ResizeTo(2 * kCluster + 512))}};
+}
+
 // What images are created over.
 void OnlyBase(MemoryFileSystem& files) {
   files.SetContents("/disks/base.raw", PatternText(7, 5 * kCluster));
@@ -218,6 +290,20 @@ std::vector<FaultVerb> AllFaultVerbs() {
                  OpenAs(Access::kReadWrite)},
                 {"make_writable_unclean_qed", Effect::kRepairs, UncleanQed,
                  MakeWritable}});
+  verbs.insert(
+      verbs.end(),
+      {{"convert_to_raw", Effect::kCreates, OnlyBase, Quietly(ConvertTo(raw))},
+       {"convert_to_qed", Effect::kCreates, OnlyBase,
+        Quietly(ConvertTo({.format = "qed"}))},
+       {"convert_to_qed_on_base", Effect::kCreates, OnlyBase,
+        Quietly(ConvertTo(qed))},
+       {"convert_to_addcow", Effect::kCreates, OnlyBase,
+        Quietly(ConvertTo({.format = "add-cow", .image_file = "data"}))}});
+  for (const auto& [name, format] :
+       {std::pair{"qed", "qed"}, {"addcow", "add-cow"}}) {
+    const auto rewriting = RewritingVerbs(name, format);
+    verbs.insert(verbs.end(), rewriting.begin(), rewriting.end());
+  }
   return verbs;
 }
 

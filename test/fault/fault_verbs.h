@@ -24,7 +24,12 @@ struct VerbResult {
 
 struct FaultVerb {
   // What it may do to files.
-  enum class Effect { kNone, kCreates, kRepairs };
+  enum class Effect {
+    kNone,
+    kCreates,
+    kRepairs,  // also: rewrites; the disk shows the same
+    kShrinks,  // what lies past the new end may be lost
+  };
 
   std::string name;
   Effect effect = Effect::kNone;

@@ -58,6 +58,9 @@ class VerbFaultTest : public testing::TestWithParam<FaultVerb> {
   std::string JudgeFiles(bool ok, MemoryFileSystem& files,
                          const FaultInjectionFileSystem& faults) const;
   bool IsRepaired(MemoryFileSystem& files) const;
+  bool Rewrites() const {
+    return verb_.effect == Effect::kRepairs || verb_.effect == Effect::kShrinks;
+  }
 
   const FaultVerb& verb_ = GetParam();
   MemoryFileSystem fresh_;
@@ -75,7 +78,7 @@ std::string VerbFaultTest::JudgeResult(
     const FaultInjectionFileSystem& faults) const {
   if (!result.ok()) {
     // A check counts what it could not read; who asked for it says EIO.
-    if (verb_.effect == Effect::kRepairs && ErrnoOf(result.status()) == EIO &&
+    if (Rewrites() && ErrnoOf(result.status()) == EIO &&
         faults.Injected() != 0) {
       return "";
     }
@@ -99,13 +102,15 @@ std::string VerbFaultTest::JudgeFiles(
       return "the failure leaves a file behind";
     case Effect::kRepairs:
       return GuestView(files, kChainImage).WhatIsLost(*guest_);
+    case Effect::kShrinks:
+      return GuestView(files, kChainImage).WhatIsLost(*repaired_guest_);
   }
   return "";
 }
 
 // Copies may lie elsewhere, with those of the failed run as leaks before them.
 bool VerbFaultTest::IsRepaired(MemoryFileSystem& files) const {
-  if (verb_.effect != Effect::kRepairs) return false;
+  if (!Rewrites()) return false;
   const CheckResult check = Must(CheckImage(files, kChainImage, {}));
   return check.corruptions + check.check_errors == 0 &&
          GuestView(files, kChainImage).Changes(*repaired_guest_).empty();
@@ -135,8 +140,7 @@ std::string VerbFaultTest::Try(const Fault& fault) {
   if (AllContents(*files) != after_ && !IsRepaired(*files)) {
     return "files differ the second time";
   }
-  if (verb_.effect == Effect::kRepairs || again->text == result_.text)
-    return "";
+  if (Rewrites() || again->text == result_.text) return "";
   return "another result the second time";
 }
 
