@@ -164,11 +164,13 @@ absl::Status Filesystem::SetSize(NodeId node, uint64_t size) {
     if (!adopted.ok()) return Refuse(info->view_name, adopted);
   }
   const uint64_t old_size = user ? user->image().Size() : info->virtual_size;
-  if (size < old_size) {
+  if (size < old_size && !options_.shrink) {
     return Refuse(
         info->view_name,
-        MakeError(EPERM, absl::StrCat("not cut from ", old_size, " to ", size,
-                                      " bytes: a view only grows")));
+        MakeError(EPERM,
+                  absl::StrCat("not cut from ", old_size, " to ", size,
+                               " bytes: a view only grows, unless mounted "
+                               "with -o shrink")));
   }
   if (size == old_size && (user || info->error == 0)) return absl::OkStatus();
   if (options_.read_only) return ErrnoError(EROFS, info->view_name);
@@ -176,7 +178,9 @@ absl::Status Filesystem::SetSize(NodeId node, uint64_t size) {
   if (!opened.ok()) return Refuse(info->view_name, opened.status());
   OpenView& view = *opened->user.get();
   const int64_t now = StampNs();
-  const absl::Status resized = view.image().Resize(size);
+  Image& image = view.image();
+  const absl::Status resized =
+      size < image.Size() ? image.Shrink(size) : image.Resize(size);
   if (!resized.ok()) return Refuse(info->view_name, resized);
   view.NoteChange(now);
   return absl::OkStatus();

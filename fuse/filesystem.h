@@ -89,7 +89,7 @@ class Filesystem {
   absl::StatusOr<Attributes> GetAttributes(NodeId node);
   absl::StatusOr<struct statvfs> StatFileSystem() const;
 
-  // truncate(2). Smaller: EPERM.
+  // truncate(2). Smaller without Options::shrink: EPERM.
   absl::Status SetSize(NodeId node, uint64_t size);
 
   // `flags` of open(2). Errors: EPERM with O_TRUNC, EROFS, and OpenImage()'s.

@@ -141,6 +141,11 @@ const OptionRow kOptions[] = {
        if (on.ok()) o.lock = *on;
        return on.status();
      }},
+    {"shrink", nullptr, "truncate may make a disk smaller, dropping its end",
+     [](Options& o, absl::string_view) {
+       o.shrink = true;
+       return absl::OkStatus();
+     }},
     {"cache", "auto|none",
      "none: direct I/O, nothing in the kernel's page cache",
      [](Options& o, absl::string_view value) {

@@ -35,6 +35,7 @@ struct Options {
   mode_t umask = 0;  // bits taken from the mode of every view and folder
   std::vector<std::string> allow;  // more directories to open files in
   bool lock = true;
+  bool shrink = false;  // truncate(2) may make a disk smaller
   CachePolicy cache = CachePolicy::kAuto;
   unsigned max_threads = 0;  // 0: twice the cores, at least 2
   unsigned commit_seconds = 5;

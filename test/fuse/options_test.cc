@@ -39,6 +39,7 @@ TEST(OptionsTest, OperandsAloneGiveTheDefaults) {
   EXPECT_FALSE(options.foreground);
   EXPECT_FALSE(options.read_only);
   EXPECT_TRUE(options.lock);
+  EXPECT_FALSE(options.shrink);
   EXPECT_EQ(options.cache, CachePolicy::kAuto);
   EXPECT_EQ(options.commit_seconds, 5u);
   EXPECT_EQ(options.max_threads, 0u);
@@ -52,7 +53,7 @@ TEST(OptionsTest, EveryOptionIsUnderstood) {
       {"-f", "-o",
        "ro,allow_other,uid=1,gid=2,umask=027,allow=/a,allow=/b,lock=off", "-o",
        "cache=none,max_threads=3,commit=9,passthrough=off,"
-       "metadata_cache=2M",
+       "metadata_cache=2M,shrink",
        "/src", "/mnt"});
   EXPECT_TRUE(options.foreground);
   EXPECT_TRUE(options.read_only);
@@ -67,6 +68,7 @@ TEST(OptionsTest, EveryOptionIsUnderstood) {
   EXPECT_EQ(options.commit_seconds, 9u);
   EXPECT_FALSE(options.passthrough);
   EXPECT_EQ(options.metadata_cache_bytes, size_t{2} << 20);
+  EXPECT_TRUE(options.shrink);
   EXPECT_THAT(options.mount_options, ElementsAre("ro"));
 }
 

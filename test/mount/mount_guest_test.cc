@@ -229,6 +229,31 @@ TEST_P(GuestTest, GrowingAddsZeroes) {
   MustRun("cmp -i 1048576:0 -n 1048576 " + view_ + " /dev/zero");
 }
 
+TEST_P(GuestTest, ShrinkingIsDoneWhereItWasAskedFor) {
+  MakeOverlay(kMiB, /*with_base=*/true);
+  MakeRawFile(base(), 1, kMiB);
+  Start({"-o", "shrink"});
+  MustRun("dd if=/dev/urandom of=" + work("data") + " bs=300k count=1");
+  MustRun("dd if=" + work("data") + " of=" + view_ +
+          " bs=300k seek=1 conv=notrunc,fsync");
+  MustRun("cp " + view_ + " " + work("before"));
+  const int fd = open(view_.c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  ASSERT_EQ(ftruncate(fd, 500 << 10), 0);
+  char byte = 0;
+  EXPECT_EQ(pread(fd, &byte, 1, 500 << 10), 0);
+  EXPECT_EQ(pwrite(fd, &byte, 1, 500 << 10), -1);
+  EXPECT_EQ(errno, ENOSPC);
+  struct stat stat;
+  ASSERT_EQ(fstat(fd, &stat), 0);
+  EXPECT_EQ(stat.st_size, off_t{500 << 10});
+  MustRun("cmp -n 512000 " + view_ + " " + work("before"));
+  ASSERT_EQ(ftruncate(fd, kMiB), 0);
+  close(fd);
+  MustRun("cmp -n 512000 " + view_ + " " + work("before"));
+  MustRun("cmp -i 512000:0 -n 536576 " + view_ + " /dev/zero");
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, GuestTest, testing::Values("qed", "addcow"),
                          [](const testing::TestParamInfo<std::string>& format) {
                            return format.param;
