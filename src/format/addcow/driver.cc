@@ -112,9 +112,10 @@ absl::Status Record(File& file, const std::optional<ImageLink>& backing,
   room.Take({header.image_name_offset, header.image_name_size});
   RETURN_IF_ERROR(CheckLink(file, *data_file));
   if (backing.has_value()) RETURN_IF_ERROR(CheckLink(file, *backing));
+  header.image_format = data_file->format;
+  RETURN_IF_ERROR(CheckImageFormat(file, header));
   ASSIGN_OR_RETURN(header.image_name_offset, room.Place(file, data_file->name));
   header.image_name_size = static_cast<uint32_t>(data_file->name.size());
-  header.image_format = data_file->format;
   header.backing_name_offset = 0;
   header.backing_name_size = 0;
   header.backing_format.clear();
@@ -124,7 +125,6 @@ absl::Status Record(File& file, const std::optional<ImageLink>& backing,
     header.backing_name_size = static_cast<uint32_t>(backing->name.size());
     header.backing_format = backing->format;
   }
-  RETURN_IF_ERROR(CheckImageFormat(file, header));
   RETURN_IF_ERROR(file.Sync());
   return WriteHeader(file, header);
 }
