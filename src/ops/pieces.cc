@@ -22,6 +22,8 @@ namespace {
 constexpr int kMostWorkers = 64;
 // So that progress is seen on a disk of zeroes, too.
 constexpr uint64_t kMostZero = uint64_t{1} << 30;
+// The same for a disk on which there is nothing to do.
+constexpr uint64_t kSkipsBetweenReports = 1024;
 
 using Survey = absl::FunctionRef<absl::StatusOr<Stretch>(uint64_t)>;
 using Work = absl::FunctionRef<absl::Status(const Piece&, absl::Span<uint8_t>)>;
@@ -59,6 +61,7 @@ class Crew {
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
   uint64_t position_ ABSL_GUARDED_BY(mutex_) = 0;
   Stretch stretch_ ABSL_GUARDED_BY(mutex_);
+  uint64_t skipped_ ABSL_GUARDED_BY(mutex_) = 0;  // stretches
   // Where the pieces under way begin: all before the first is done.
   std::set<uint64_t> under_way_ ABSL_GUARDED_BY(mutex_);
 };
@@ -84,6 +87,10 @@ absl::StatusOr<std::optional<Piece>> Crew::NextPiece() {
     if (here.todo == Todo::kNothing) {
       if (piece.extent.length != 0) break;
       Advance(here.length);
+      if (++skipped_ % kSkipsBetweenReports == 0) {
+        Report();
+        RETURN_IF_ERROR(status_);
+      }
       continue;
     }
     const bool zero = here.todo == Todo::kZero;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// TableSet, ClusterSet and ScanWords.
+// TableSet, ClusterSet, HeaderRoom and ScanWords.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "flatcow/status.h"
 #include "format/cluster_set.h"
+#include "format/header_room.h"
 #include "format/qed/table_set.h"
 #include "format/table_scan.h"
 #include "model/disk_model.h"
@@ -90,6 +91,42 @@ TEST(ClusterSetTest, FarApartCostsLittle) {
   EXPECT_FALSE(set.Add(uint64_t{1} << 51));
   EXPECT_EQ(set.count(), 52u);
   EXPECT_EQ(set.end(), (uint64_t{1} << 51) + 1);
+}
+
+// ---- HeaderRoom ----
+
+class HeaderRoomTest : public testing::Test {
+ protected:
+  HeaderRoomTest() {
+    files_.SetContents("/a", std::string(200, '.'));
+    file_ = Must(files_.Open("/a", Access::kReadWrite));
+  }
+
+  MemoryFileSystem files_;
+  std::unique_ptr<File> file_;
+  HeaderRoom room_{{100, 50}};
+};
+
+TEST_F(HeaderRoomTest, TheFirstPlaceThatFits) {
+  room_.Take({0, 0});
+  room_.Take({130, 5});
+  room_.Take({95, 10});
+  EXPECT_EQ(Must(room_.Place(*file_, std::string(20, 'a'))), 105u);
+  EXPECT_EQ(Must(room_.Place(*file_, std::string(6, 'b'))), 135u);
+  EXPECT_EQ(Must(room_.Place(*file_, std::string(5, 'c'))), 125u);
+  EXPECT_EQ(Must(room_.Place(*file_, std::string(9, 'd'))), 141u);
+  EXPECT_EQ(files_.Contents("/a"),
+            std::string(105, '.') + std::string(20, 'a') + "ccccc....." +
+                "bbbbbb" + std::string(9, 'd') + std::string(50, '.'));
+}
+
+TEST_F(HeaderRoomTest, NoRoomIsAnErrorThatChangesNothing) {
+  room_.Take({120, 10});
+  EXPECT_TRUE(Fails(room_.Place(*file_, std::string(21, 'a')), ENAMETOOLONG,
+                    "/a: the header has no room for a name of 21 bytes"));
+  EXPECT_EQ(files_.Contents("/a"), std::string(200, '.'));
+  EXPECT_EQ(Must(room_.Place(*file_, std::string(20, 'a'))), 100u);
+  EXPECT_EQ(Must(room_.Place(*file_, std::string(20, 'a'))), 130u);
 }
 
 // ---- ScanWords ----

@@ -111,6 +111,25 @@ void WriteAndFlush(FileSystem& files) {
   RequireClear((*image)->Flush());
 }
 
+// The verbs that rewrite, stopped soon where the disk is large.
+void RewriteAll(FileSystem& files) {
+  int reports = 0;
+  const WorkOptions work{.parallel = 1, .progress = [&](uint64_t, uint64_t) {
+                           return ++reports % 20 != 0;
+                         }};
+  RequireClear(AmendImage(
+      files, kPath, {.backing_file = "elsewhere", .backing_format = "raw"}));
+  RequireClear(RebaseImage(files, kPath, {.work = work}).status());
+  RequireClear(CommitImage(files, kPath, {.work = work}).status());
+  RequireClear(AmendImage(files, kPath, {.backing_file = ""}));
+  RequireClear(
+      ResizeImage(
+          files, kPath,
+          {.how = ResizeOptions::How::kDownBy, .bytes = 51200, .shrink = true})
+          .status());
+  RequireClear(FlattenImage(files, kPath, {.work = work}).status());
+}
+
 }  // namespace
 
 void FuzzTables(const uint8_t* data, size_t size) {
@@ -129,6 +148,7 @@ void FuzzTables(const uint8_t* data, size_t size) {
   WriteAndFlush(guarded);
   CheckAndCompare(guarded, kPath, Repair::kAll);
   ReadAndMap(guarded);
+  RewriteAll(guarded);
 }
 
 }  // namespace flatcow

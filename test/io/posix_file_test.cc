@@ -142,6 +142,35 @@ TEST_F(PosixFileTest, OffsetsBeyondOffTFail) {
   EXPECT_EQ(ErrnoOf(file->Write(0, huge)), EFBIG);
 }
 
+TEST_F(PosixFileTest, CopiesFromAnotherFileAsFarAsTheHostCan) {
+  std::string content;
+  for (int i = 0; i < 100'000; ++i) absl::StrAppend(&content, i, " ");
+  const auto source = Make(content);
+  const std::string copy_name = directory_ / "copy";
+  std::ofstream(copy_name, std::ios::binary) << "before";
+  const auto copy = *PosixFileSystem().Open(copy_name, Access::kReadWrite);
+  const auto copied = [&] {
+    std::ifstream in(copy_name, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  const uint64_t done =
+      *copy->CopyFrom(*source, 1000, {6, 200'000}, HostCopy::kAny);
+  EXPECT_LE(done, 200'000u);
+  EXPECT_EQ(copied(), "before" + content.substr(1000, done));
+  // The source ends sooner.
+  EXPECT_LE(
+      *copy->CopyFrom(*source, content.size() - 100, {6, 5000}, HostCopy::kAny),
+      100u);
+  // Blocks can't be shared at odd places.
+  EXPECT_EQ(*copy->CopyFrom(*source, 1, {0, 4096}, HostCopy::kShareBlocks), 0u);
+  EXPECT_EQ(*copy->CopyFrom(*source, 0, {0, 0}, HostCopy::kShareBlocks), 0u);
+  EXPECT_EQ(copied().substr(0, 6), "before");
+  EXPECT_EQ(
+      ErrnoOf(
+          copy->CopyFrom(*source, 0, {kTooFar, 1}, HostCopy::kAny).status()),
+      EFBIG);
+}
+
 TEST_F(PosixFileTest, ErrorsNameFileOperationAndRange) {
   Make("x");
   const auto file = Open(Access::kReadOnly);

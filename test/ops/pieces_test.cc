@@ -148,6 +148,22 @@ TEST_P(PiecesTest, TheCallerStopsIt) {
   EXPECT_LE(pieces.load(), GetParam());
 }
 
+TEST_P(PiecesTest, TheCallerStopsItWhereThereIsNothingToDo) {
+  const Script script(std::string(100'000, '.'));
+  EXPECT_TRUE(Fails(
+      WorkOnPieces(
+          script.size(),
+          {.parallel = GetParam(),
+           .progress =
+               [&](uint64_t done, uint64_t) {
+                 EXPECT_LT(done, script.size() / 10);
+                 return false;
+               }},
+          kUnit, [&](uint64_t offset) { return script.Survey(offset); },
+          [](const Piece&, absl::Span<uint8_t>) { return absl::OkStatus(); }),
+      EINTR));
+}
+
 INSTANTIATE_TEST_SUITE_P(Threads, PiecesTest, testing::Values(1, 2, 5));
 
 }  // namespace
