@@ -196,7 +196,8 @@ absl::StatusOr<FlattenResult> FlattenImage(FileSystem& file_system,
 
 struct CommitOptions {
   std::string format = {};
-  // An image of the chain below `path`; empty: its backing file. When it is
+  // An image of the chain below `path`, as a name relative to the directory of
+  // that, or else as a path; empty: its backing file. When it is
   // further below, the images between are not to be used any more.
   std::string base = {};
   // The image keeps its clusters; always when `base` is further below.

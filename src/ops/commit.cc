@@ -85,11 +85,9 @@ absl::StatusOr<ImageLink> Commit::FindBase() {
   }
   if (options_.base.empty()) return *header.backing;
 
-  // As given, or as an image would record it.
-  auto wanted = file_system_.Stat(options_.base);
-  if (!wanted.ok()) {
-    wanted = file_system_.Stat(ResolveLinkName(path_, options_.base));
-  }
+  // As the image would record it, or as a path.
+  auto wanted = file_system_.Stat(ResolveLinkName(path_, options_.base));
+  if (!wanted.ok()) wanted = file_system_.Stat(options_.base);
   if (!wanted.ok()) return wanted.status();
   ImageLink link = *header.backing;
   while (above_.size() < kMaxChainFiles) {

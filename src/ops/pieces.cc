@@ -89,7 +89,7 @@ absl::StatusOr<std::optional<Piece>> Crew::NextPiece() {
       Advance(here.length);
       if (++skipped_ % kSkipsBetweenReports == 0) {
         Report();
-        RETURN_IF_ERROR(status_);
+        if (!status_.ok()) return status_;
       }
       continue;
     }
