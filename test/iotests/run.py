@@ -21,6 +21,7 @@ from tests import DIFFERENT, TESTS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TIMEOUT_SECONDS = 300
+SHOWN_LINES = 60
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
@@ -56,6 +57,15 @@ def environment(options, test, directory, sockets, calls):
                 FLATCOW_CALLS=calls)
 
 
+def shorten(output):
+    """Without what the suite says about its surroundings."""
+    lines = [line for line in output.splitlines()
+             if not line.startswith(("#", "1..", "ok ", "not ok "))]
+    if len(lines) > SHOWN_LINES:
+        lines[SHOWN_LINES:] = ["..."]
+    return "\n".join(lines)
+
+
 def check(options, test):
     """Runs one test. Return value: how it ended in the suite's eyes (the first
     words of its line), what it printed, and the calls."""
@@ -75,7 +85,7 @@ def check(options, test):
               if line.startswith(("ok ", "not ok "))]
     with open(calls) as file:
         counts = collections.Counter(line.split()[0] for line in file)
-    return ending[-1] if ending else "", process.stdout, counts
+    return ending[-1] if ending else "", shorten(process.stdout), counts
 
 
 def run(options, test):
