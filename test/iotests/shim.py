@@ -24,6 +24,8 @@ WORDINGS = [
     # Errors are one line, and name the operation that failed.
     (r": backing file '(.*)': \1: open: (.*)",
      r": Could not open '\1': \2\nCould not open backing image."),
+    (r"^qemu-img: .*: backing file '(.*)': \1: stands twice in the chain.*",
+     r"qemu-img: Backing file '\1' creates an infinite loop."),
 ]
 
 
@@ -66,8 +68,8 @@ def translate_formatting(line, given, plain):
 def call_flatcow(verb, given):
     plain = [plain_name(word) for word in given]
     command = [os.environ["FLATCOW_IMG"], verb] + plain
-    # An existing file is overwritten only when asked to.
-    if verb in ("convert", "create"):
+    # An existing file is overwritten only when asked to; -n writes into one.
+    if verb in ("convert", "create") and "-n" not in given:
         command.insert(2, "--force")
     done = subprocess.run(command, text=True, errors="surrogateescape",
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
