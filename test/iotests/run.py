@@ -38,7 +38,7 @@ class Result:
         self.output = ""
 
 
-def environment(options, test, directory, sockets, calls):
+def environment(options, directory, sockets, calls):
     """The suite looks for its programs here. No test of the list starts one
     that is `nothing`, but the suite wants to know them all."""
     nothing = shutil.which("true")
@@ -72,25 +72,31 @@ def shorten(output):
 
 
 def check(options, test):
-    """Runs one test. Return value: how it ended in the suite's eyes (the first
-    words of its line), what it printed, and the calls."""
+    """Runs one test. Return value: the suite's line about how it ended, what
+    else it printed, and the calls."""
     directory = os.path.join(options.work, test)
     shutil.rmtree(directory, ignore_errors=True)
     os.makedirs(directory)
     calls = os.path.join(options.work, test + ".calls")
     open(calls, "w").close()
     with tempfile.TemporaryDirectory() as sockets:
+        # timeout(1) ends what the test has started, too.
         process = subprocess.run(
-            [sys.executable, "-B", "./check", "-qed", "-tap", test],
-            cwd=options.suite, timeout=TIMEOUT_SECONDS, text=True,
-            env=environment(options, test, directory, sockets, calls),
+            ["timeout", "--kill-after=5", str(TIMEOUT_SECONDS),
+             sys.executable, "-B", "./check", "-qed", "-tap", test],
+            cwd=options.suite, text=True,
+            env=environment(options, directory, sockets, calls),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, errors="replace")
     ending = [line for line in process.stdout.splitlines()
               if line.startswith(("ok ", "not ok "))]
     with open(calls) as file:
         counts = collections.Counter(line.split()[0] for line in file)
-    return ending[-1] if ending else "", without_noise(process.stdout), counts
+    output = without_noise(process.stdout)
+    if not ending:
+        output += "\nIt did not end in %d s, or could not start." % \
+            TIMEOUT_SECONDS
+    return ending[-1] if ending else "", output, counts
 
 
 def printed_instead(diff):
@@ -100,10 +106,7 @@ def printed_instead(diff):
 
 def run(options, test):
     result = Result(test)
-    try:
-        ending, result.output, result.calls = check(options, test)
-    except subprocess.TimeoutExpired:
-        ending, result.output = "", "it took too long\n"
+    ending, result.output, result.calls = check(options, test)
     different, lines = "", []
     if not options.baseline:
         different, lines = DIFFERENT.get(test, (different, lines))
@@ -113,7 +116,8 @@ def run(options, test):
     elif not ending.startswith("ok "):
         as_listed = different and lines == printed_instead(result.output)
         result.verdict = SKIPPED if as_listed else FAILED
-        result.reason = different if as_listed else ""
+        result.reason = different if as_listed or not different else \
+            "differs, and not as tests.py says"
     elif different:
         result.verdict = FAILED
         result.reason = "passes, though tests.py says: " + different

@@ -90,7 +90,7 @@ def main():
     words = sys.argv[1:]
     tool = "flatcow-img" if is_for_flatcow(words) else "qemu-img"
     with open(os.environ["FLATCOW_CALLS"], "a") as calls:
-        calls.write("%s %s\n" % (tool, " ".join(words)))
+        calls.write("%s %s\n" % (tool, " ".join(" ".join(words).split())))
     if tool == "qemu-img":
         os.execv(os.environ["FLATCOW_QEMU_IMG"], ["qemu-img"] + words)
     return call_flatcow(words[0], words[1:])
