@@ -71,22 +71,20 @@ def call_flatcow(verb, given):
     # An existing file is overwritten only when asked to; -n writes into one.
     if verb in ("convert", "create") and "-n" not in given:
         command.insert(2, "--force")
-    done = subprocess.run(command, text=True, errors="surrogateescape",
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    output, errors = done.stdout, done.stderr
+    done = subprocess.run(command, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE)
+    output, errors = os.fsdecode(done.stdout), os.fsdecode(done.stderr)
     if verb == "create" and given:
         output = translate_formatting(output, given, plain)
     for pattern, wording in WORDINGS:
         errors = re.sub(pattern, wording, errors, flags=re.MULTILINE)
-    sys.stdout.write(output)
+    sys.stdout.buffer.write(os.fsencode(output))
     sys.stdout.flush()
-    sys.stderr.write(errors)
+    sys.stderr.buffer.write(os.fsencode(errors))
     return done.returncode
 
 
 def main():
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="surrogateescape")
     words = sys.argv[1:]
     tool = "flatcow-img" if is_for_flatcow(words) else "qemu-img"
     with open(os.environ["FLATCOW_CALLS"], "a") as calls:
