@@ -12,7 +12,7 @@ readonly iotests_packages=(qemu-utils dpkg-dev patch xz-utils python3)
 iotests() {
   need "${build_packages[@]}" "${iotests_packages[@]}"
   CXX=g++ configure build
-  compile build flatcow-img
+  compile build flatcow-img:executable
   local version suite
   version=$(dpkg-query -W -f='${source:Version}' qemu-utils)
   suite=$top/build-iotests/${version//[^a-zA-Z0-9.+-]/_}
