@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -51,11 +53,14 @@ absl::StatusOr<std::unique_ptr<Image>> Open(const std::string& file,
   return image;
 }
 
-// qemu-img's lines.
-std::string Describe(const CompareResult& result) {
+// qemu-img's lines. `common` is the size of the shorter disk; that the other is
+// longer is told when it matters.
+std::string Describe(const CompareResult& result, uint64_t common) {
   using Outcome = CompareResult::Outcome;
+  const bool reached =
+      result.outcome == Outcome::kSame || result.offset >= common;
   const char* const sizes =
-      result.sizes_differ ? "Warning: Image size mismatch!\n" : "";
+      result.sizes_differ && reached ? "Warning: Image size mismatch!\n" : "";
   switch (result.outcome) {
     case Outcome::kSame:
       return absl::StrCat(sizes, "Images are identical.\n");
@@ -99,7 +104,10 @@ absl::StatusOr<int> RunCompare(const ParsedArguments& arguments,
     const bool map = result->outcome == CompareResult::Outcome::kMapFailed;
     return WithExitCode(result->error, map ? kMapFailed : kReadFailed);
   }
-  if (!arguments.Has("quiet")) streams.out << Describe(*result);
+  if (!arguments.Has("quiet")) {
+    streams.out << Describe(*result,
+                            std::min((*first)->Size(), (*second)->Size()));
+  }
   return result->outcome == CompareResult::Outcome::kSame ? kSame : kDifferent;
 }
 
