@@ -163,9 +163,7 @@ absl::StatusOr<int> RunCheck(const ParsedArguments& arguments,
     }
     return result.status();
   }
-  for (const std::string& warning : result->warnings) {
-    PrintWarning(streams, warning);
-  }
+  PrintWarnings(streams, result->warnings);
   for (const std::string& problem : result->problems) {
     streams.err << "flatcow-img: check: " << Printable(*file) << ": "
                 << Printable(problem) << '\n';

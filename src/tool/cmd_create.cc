@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,13 +8,14 @@
 #include "absl/strings/str_cat.h"
 #include "command.h"
 #include "common_options.h"
-#include "create_keys.h"
 #include "flatcow/file.h"
 #include "flatcow/image_ops.h"
 #include "flatcow/printable.h"
 #include "flatcow/status.h"
+#include "key_list.h"
 #include "output.h"
 #include "size.h"
+#include "target_options.h"
 
 namespace flatcow::tool {
 namespace {
@@ -26,44 +26,12 @@ constexpr OptionSpec kOptions[] = {
     kQuietOption,
     {'f', "format", "FMT", "format to make: add-cow, qed, raw (default: raw)"},
     {'b', "backing", "NAME", "backing file, as -o backing_file="},
-    {'F', "backing-format", "FMT",
-     "format of the backing file, as -o backing_fmt="},
+    kBackingFormatOption,
     {'u', "backing-unsafe", nullptr,
      "do not open the backing file (needs -F and SIZE)"},
-    {'o', "options", "KEY=VALUE,...",
-     "what the format needs; -o help lists the keys"},
+    kKeysOption,
     {'\0', "force", nullptr, "overwrite FILE if it exists"},
 };
-
-// What the options say, without the operands.
-absl::StatusOr<CreateOptions> ParseOptions(const ParsedArguments& arguments) {
-  CreateOptions options;
-  options.format = arguments.Value("format").value_or("raw");
-  options.unsafe_backing = arguments.Has("backing-unsafe");
-  options.force = arguments.Has("force");
-  for (const std::string& list : arguments.Values("options")) {
-    const absl::Status status = StoreKeys(list, options);
-    if (!status.ok()) return status;
-  }
-  // The letters win over the keys, as in qemu-img.
-  const struct {
-    const char* option;
-    const char* key;
-  } kLetters[] = {{"backing", "backing_file"},
-                  {"backing-format", "backing_fmt"}};
-  for (const auto& letter : kLetters) {
-    const std::optional<std::string> value = arguments.Value(letter.option);
-    if (!value.has_value()) continue;
-    if (options.format == "raw") {
-      return absl::InvalidArgumentError(
-          "format raw has no backing file; use -f qed or -f add-cow");
-    }
-    const absl::Status status =
-        StoreKeys(absl::StrCat(letter.key, "=", EscapeCommas(*value)), options);
-    if (!status.ok()) return status;
-  }
-  return options;
-}
 
 // qemu-img's line, with its keys in its order; the keys that only add-cow has
 // stand behind those of the backing file.
@@ -94,12 +62,11 @@ std::string FormattedLine(const std::string& file, const CreateOptions& options,
 
 absl::StatusOr<int> RunCreate(const ParsedArguments& arguments,
                               const Streams& streams) {
-  for (const std::string& list : arguments.Values("options")) {
-    if (list != "help" && list != "?") continue;
-    const std::string format = arguments.Value("format").value_or("raw");
-    const auto keys = CreateKeys(format);
-    if (!keys.ok()) return keys.status();
-    streams.out << CreateKeysHelp(format, *keys);
+  const std::string format = arguments.Value("format").value_or("raw");
+  const absl::StatusOr<std::string> help = AnswerAboutKeys(arguments, format);
+  if (!help.ok()) return help.status();
+  if (!help->empty()) {
+    streams.out << *help;
     return 0;
   }
 
@@ -110,8 +77,10 @@ absl::StatusOr<int> RunCreate(const ParsedArguments& arguments,
                       absl::StrCat("unexpected argument '", operands[2], "'"));
   }
   const std::string& file = operands[0];
-  absl::StatusOr<CreateOptions> options = ParseOptions(arguments);
+  absl::StatusOr<CreateOptions> options = ParseTarget(arguments, format);
   if (!options.ok()) return Annotate(options.status(), file);
+  options->unsafe_backing = arguments.Has("backing-unsafe");
+  options->force = arguments.Has("force");
   if (operands.size() == 2) {
     const absl::StatusOr<uint64_t> size = ParseSize(operands[1]);
     if (!size.ok()) return Annotate(size.status(), file);
@@ -121,9 +90,7 @@ absl::StatusOr<int> RunCreate(const ParsedArguments& arguments,
   const absl::StatusOr<CreateResult> result =
       CreateImage(PosixFileSystem(), file, *options);
   if (!result.ok()) return result.status();
-  for (const std::string& warning : result->warnings) {
-    PrintWarning(streams, warning);
-  }
+  PrintWarnings(streams, result->warnings);
   if (!arguments.Has("quiet")) {
     streams.out << Printable(FormattedLine(file, *options, *result)) << '\n';
   }

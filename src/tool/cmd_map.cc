@@ -36,6 +36,7 @@ constexpr OptionSpec kOptions[] = {
     kForceShareOption,
     {'s', "start-offset", "OFFSET", "first byte of the disk to show"},
     {'l', "max-length", "LENGTH", "show at most that many bytes"},
+    {'\0', "changed", nullptr, "show only what FILE itself holds"},
     kOutputOption,
 };
 
@@ -95,17 +96,17 @@ class Printer {
     }
   }
 
-  // Ends the output; an extent of no length gets the one entry that qemu-img
-  // prints for it.
-  void Finish(uint64_t start) {
+  // What qemu-img prints for an extent of no length.
+  void PrintNothing(uint64_t start) {
     if (!json_) return;
-    if (first_) {
-      out_ << absl::StrFormat(
-          "{ \"start\": %d, \"length\": 0, \"depth\": 0, \"present\": false, "
-          "\"zero\": false, \"data\": false}",
-          start);
-    }
-    out_ << "]\n";
+    out_ << absl::StrFormat(
+        "{ \"start\": %d, \"length\": 0, \"depth\": 0, \"present\": false, "
+        "\"zero\": false, \"data\": false}",
+        start);
+  }
+
+  void Finish() {
+    if (json_) out_ << "]\n";
   }
 
  private:
@@ -160,6 +161,11 @@ absl::StatusOr<uint64_t> GetOffset(const ParsedArguments& arguments,
                     absl::StrCat("--", name, ": ", value.status().message()));
 }
 
+// Nothing below the image has a say there.
+bool HeldByImage(const Segment& segment) {
+  return segment.allocated && segment.depth == 0;
+}
+
 absl::StatusOr<int> RunMap(const ParsedArguments& arguments,
                            const Streams& streams) {
   const absl::StatusOr<std::string> file = SingleFile(kVerb, arguments);
@@ -179,9 +185,7 @@ absl::StatusOr<int> RunMap(const ParsedArguments& arguments,
   const absl::StatusOr<std::unique_ptr<Image>> image =
       OpenImage(PosixFileSystem(), *file, options);
   if (!image.ok()) return image.status();
-  for (const std::string& warning : (*image)->Warnings()) {
-    PrintWarning(streams, warning);
-  }
+  PrintWarnings(streams, (*image)->Warnings());
   const absl::StatusOr<Chain> chain = ReadChain(*file, options);
   if (!chain.ok()) return chain.status();
 
@@ -190,11 +194,15 @@ absl::StatusOr<int> RunMap(const ParsedArguments& arguments,
   const uint64_t size = (*image)->Size();
   if (*start < size) extent.length = std::min(*length, size - *start);
   Printer printer(streams.out, *output, *chain);
+  const bool changed = arguments.Has("changed");
+  const auto print = [&printer, changed](const MapRun& run) {
+    if (!changed || HeldByImage(run.segment)) printer.Print(run);
+  };
   const absl::Status status =
-      ForEachRun(**image, chain->layer_sizes, extent,
-                 [&printer](const MapRun& run) { printer.Print(run); });
+      ForEachRun(**image, chain->layer_sizes, extent, print);
   if (!status.ok()) return status;
-  printer.Finish(extent.offset);
+  if (extent.length == 0 && !changed) printer.PrintNothing(extent.offset);
+  printer.Finish();
   return 0;
 }
 
@@ -202,7 +210,8 @@ absl::StatusOr<int> RunMap(const ParsedArguments& arguments,
 
 const Command kMapCommand = {
     kVerb, "show where the bytes of a disk are",
-    "[-f FMT] [-U] [-s OFFSET] [-l LENGTH] [--output=human|json] FILE",
+    "[-f FMT] [-U] [-s OFFSET] [-l LENGTH] [--changed] [--output=human|json] "
+    "FILE",
     kOptions, RunMap};
 
 }  // namespace flatcow::tool

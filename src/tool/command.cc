@@ -5,10 +5,9 @@ namespace flatcow::tool {
 namespace {
 
 constexpr const Command* kCommands[] = {
-    &kCreateCommand,
-    &kInfoCommand,
-    &kCheckCommand,
-    &kMapCommand,
+    &kCreateCommand,  &kInfoCommand,    &kCheckCommand,  &kMapCommand,
+    &kConvertCommand, &kCompareCommand, &kCommitCommand, &kRebaseCommand,
+    &kResizeCommand,  &kFlattenCommand, &kAmendCommand,  &kMeasureCommand,
 };
 
 }  // namespace

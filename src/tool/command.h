@@ -21,15 +21,27 @@ struct Command {
   absl::Span<const OptionSpec> options;
 
   // Does the work. Return values: the exit code; an error is printed by the
-  // caller as one line behind the program's and the verb's name, exit code 1.
+  // caller as one line behind the program's and the verb's name, and ends in
+  // the code that WithExitCode() gave it, or in `error_code`.
   absl::StatusOr<int> (*run)(const ParsedArguments& arguments,
                              const Streams& streams);
+
+  int error_code = 1;
+  OperandRule operands = OperandRule::kMixed;
 };
 
+extern const Command kAmendCommand;
 extern const Command kCheckCommand;
+extern const Command kCommitCommand;
+extern const Command kCompareCommand;
+extern const Command kConvertCommand;
 extern const Command kCreateCommand;
+extern const Command kFlattenCommand;
 extern const Command kInfoCommand;
 extern const Command kMapCommand;
+extern const Command kMeasureCommand;
+extern const Command kRebaseCommand;
+extern const Command kResizeCommand;
 
 // All verbs, in the order of the help.
 absl::Span<const Command* const> Commands();

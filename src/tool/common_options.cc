@@ -22,6 +22,22 @@ absl::StatusOr<std::string> SingleFile(absl::string_view verb,
   return operands[0];
 }
 
+absl::Status CheckOperands(absl::string_view verb,
+                           const ParsedArguments& arguments,
+                           absl::Span<const absl::string_view> names) {
+  const std::vector<std::string>& operands = arguments.operands();
+  if (operands.empty()) return UsageError(verb, "no image file was named");
+  if (operands.size() < names.size()) {
+    return UsageError(verb,
+                      absl::StrCat(names[operands.size()], " is missing"));
+  }
+  if (operands.size() > names.size()) {
+    return UsageError(verb, absl::StrCat("unexpected argument '",
+                                         operands[names.size()], "'"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<OutputFormat> GetOutputFormat(absl::string_view verb,
                                              const ParsedArguments& arguments) {
   const std::string word = arguments.Value("output").value_or("human");

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "options.h"
 
 namespace flatcow::tool {
@@ -30,6 +31,11 @@ absl::Status UsageError(absl::string_view verb, absl::string_view message);
 // The only operand. Errors: UsageError() when there is none or more than one.
 absl::StatusOr<std::string> SingleFile(absl::string_view verb,
                                        const ParsedArguments& arguments);
+
+// As many operands as there are names, which the errors call them by.
+absl::Status CheckOperands(absl::string_view verb,
+                           const ParsedArguments& arguments,
+                           absl::Span<const absl::string_view> names);
 
 enum class OutputFormat { kHuman, kJson };
 

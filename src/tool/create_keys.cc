@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "create_keys.h"
 
-#include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <vector>
+#include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
 #include "size.h"
 
 namespace flatcow::tool {
@@ -63,46 +59,6 @@ constexpr CreateKey kQedKeys[] = {
      StoreSize<&CreateOptions::table_size>},
 };
 
-// Cuts `list` at its single commas; a double comma becomes one.
-std::vector<std::string> SplitList(absl::string_view list) {
-  std::vector<std::string> items(1);
-  for (size_t i = 0; i < list.size(); ++i) {
-    if (list[i] != ',') {
-      items.back().push_back(list[i]);
-    } else if (i + 1 < list.size() && list[i + 1] == ',') {
-      items.back().push_back(',');
-      ++i;
-    } else {
-      items.emplace_back();
-    }
-  }
-  return items;
-}
-
-absl::Status StoreKey(absl::Span<const CreateKey> keys, absl::string_view item,
-                      CreateOptions& options) {
-  const size_t equals = item.find('=');
-  const absl::string_view name = item.substr(0, equals);
-  for (const CreateKey& key : keys) {
-    if (key.name != name) continue;
-    const absl::string_view value =
-        equals == absl::string_view::npos ? "" : item.substr(equals + 1);
-    const absl::Status status = key.store(value, options);
-    if (status.ok()) return status;
-    return absl::Status(status.code(),
-                        absl::StrCat("option ", name, ": ", status.message()));
-  }
-  if (keys.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "unknown option '", name, "': format ", options.format, " has none"));
-  }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "unknown option '", name, "': format ", options.format, " has ",
-      absl::StrJoin(keys, ", ", [](std::string* out, const CreateKey& key) {
-        absl::StrAppend(out, key.name);
-      })));
-}
-
 }  // namespace
 
 absl::StatusOr<absl::Span<const CreateKey>> CreateKeys(
@@ -118,33 +74,7 @@ absl::Status StoreKeys(absl::string_view list, CreateOptions& options) {
   const absl::StatusOr<absl::Span<const CreateKey>> keys =
       CreateKeys(options.format);
   if (!keys.ok()) return keys.status();
-  for (const std::string& item : SplitList(list)) {
-    if (item.empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("option list '", list,
-                       "' has an empty item: expected KEY=VALUE,... with "
-                       "commas inside a value doubled"));
-    }
-    const absl::Status status = StoreKey(*keys, item, options);
-    if (!status.ok()) return status;
-  }
-  return absl::OkStatus();
-}
-
-std::string CreateKeysHelp(absl::string_view format,
-                           absl::Span<const CreateKey> keys) {
-  if (keys.empty())
-    return absl::StrCat("Format ", format, " has no options.\n");
-  std::string text = absl::StrCat("Supported ", format, " options:\n");
-  for (const CreateKey& key : keys) {
-    absl::StrAppendFormat(&text, "  %-19s  %s\n",
-                          absl::StrCat(key.name, "=", key.argument), key.help);
-  }
-  return text;
-}
-
-std::string EscapeCommas(absl::string_view value) {
-  return absl::StrReplaceAll(value, {{",", ",,"}});
+  return StoreKeyList(list, options.format, *keys, options);
 }
 
 }  // namespace flatcow::tool

@@ -41,11 +41,16 @@ std::string OptionLines(absl::Span<const OptionSpec> options) {
 std::string ToolHelp() {
   std::string text =
       "usage: flatcow-img VERB [OPTION...] FILE...\n"
-      "Makes, inspects and checks copy-on-write disk images.\n"
+      "Makes, inspects, checks and rewrites copy-on-write disk images.\n"
       "\n"
       "Verbs:\n";
+  size_t width = 0;
   for (const Command* command : Commands()) {
-    absl::StrAppendFormat(&text, "  %-8s%s\n", command->name, command->summary);
+    width = std::max(width, command->name.size());
+  }
+  for (const Command* command : Commands()) {
+    absl::StrAppendFormat(&text, "  %-*s  %s\n", static_cast<int>(width),
+                          command->name, command->summary);
   }
   absl::StrAppend(&text, "\n", OptionLines(kToolOptions),
                   "\n"

@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
@@ -27,7 +28,7 @@ class Parser {
       absl::Status status;
       if (absl::StartsWith(word, "--")) {
         status = Long(absl::string_view(word).substr(2));
-      } else if (word.size() > 1 && word[0] == '-') {
+      } else if (word.size() > 1 && word[0] == '-' && !IsNumber(word)) {
         status = Short(absl::string_view(word).substr(1));
       } else {
         parsed_.AddOperand(word);
@@ -40,6 +41,10 @@ class Parser {
   }
 
  private:
+  bool IsNumber(absl::string_view word) const {
+    return rule_ == OperandRule::kNumbers && absl::ascii_isdigit(word[1]);
+  }
+
   absl::Status Long(absl::string_view word) {
     const size_t equals = word.find('=');
     const absl::string_view name = word.substr(0, equals);

@@ -63,8 +63,9 @@ class ParsedArguments {
 };
 
 enum class OperandRule {
-  kMixed,  // options may follow operands
-  kStop,   // the first operand ends the options, as `--` does
+  kMixed,    // options may follow operands
+  kNumbers,  // the same; - and a digit begin an operand
+  kStop,     // the first operand ends the options, as `--` does
 };
 
 // Takes -x, -xyz, -xARG, -x ARG, --name, --name=ARG, --name ARG, the beginning

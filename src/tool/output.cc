@@ -15,4 +15,9 @@ void PrintWarning(const Streams& streams, absl::string_view message) {
   streams.err << "flatcow-img: warning: " << Printable(message) << '\n';
 }
 
+void PrintWarnings(const Streams& streams,
+                   absl::Span<const std::string> messages) {
+  for (const std::string& message : messages) PrintWarning(streams, message);
+}
+
 }  // namespace flatcow::tool

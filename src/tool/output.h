@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "nlohmann/json.hpp"
 #include "streams.h"
 
@@ -22,6 +23,8 @@ void PrintJson(std::ostream& out, const Json& value);
 
 // "flatcow-img: warning: MESSAGE" to the error stream.
 void PrintWarning(const Streams& streams, absl::string_view message);
+void PrintWarnings(const Streams& streams,
+                   absl::Span<const std::string> messages);
 
 }  // namespace flatcow::tool
 

@@ -7,6 +7,7 @@
 #include "absl/types/span.h"
 #include "command.h"
 #include "common_options.h"
+#include "exit_code.h"
 #include "flatcow/printable.h"
 #include "help.h"
 #include "options.h"
@@ -24,7 +25,7 @@ absl::StatusOr<int> RunCommand(const Command& command,
                                absl::Span<const std::string> args,
                                const Streams& streams) {
   absl::StatusOr<ParsedArguments> arguments =
-      ParseArguments(args, command.options);
+      ParseArguments(args, command.options, command.operands);
   if (!arguments.ok()) {
     return UsageError(command.name, arguments.status().message());
   }
@@ -56,7 +57,11 @@ absl::StatusOr<int> Run(absl::Span<const std::string> args,
     return Misused(absl::StrCat("unknown verb '", words[0], "'"));
   }
   absl::StrAppend(&prefix, command->name, ": ");
-  return RunCommand(*command, absl::MakeConstSpan(words).subspan(1), streams);
+  const absl::StatusOr<int> code =
+      RunCommand(*command, absl::MakeConstSpan(words).subspan(1), streams);
+  if (code.ok()) return code;
+  return WithExitCode(code.status(),
+                      ExitCodeOf(code.status(), command->error_code));
 }
 
 }  // namespace
@@ -69,7 +74,7 @@ int RunTool(const std::vector<std::string>& args, const Streams& streams) {
   }
   if (code.ok()) return *code;
   streams.err << prefix << Printable(code.status().message()) << '\n';
-  return 1;
+  return ExitCodeOf(code.status(), 1);
 }
 
 }  // namespace flatcow::tool

@@ -11,6 +11,7 @@ namespace flatcow::tool {
 struct Streams {
   std::ostream& out;
   std::ostream& err;
+  int out_descriptor = -1;  // behind `out`; -1: there is none
 };
 
 }  // namespace flatcow::tool

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "amend_keys.h"
 #include "create_keys.h"
 #include "fuzz/fuzz_target.h"
 #include "options.h"
@@ -48,6 +49,16 @@ void FuzzKeys(absl::string_view word) {
       FuzzFinding("an error without text");
     }
   }
+  for (const char* format : {"qed", "add-cow"}) {
+    AmendOptions options;
+    const auto keys = tool::AmendKeys(format);
+    if (!keys.ok()) FuzzFinding("a format without keys");
+    const absl::Status status =
+        tool::StoreKeyList(word, format, *keys, options);
+    if (!status.ok() && status.message().empty()) {
+      FuzzFinding("an error without text");
+    }
+  }
   // What was escaped comes back.
   if (word.empty()) return;
   CreateOptions options;
@@ -70,7 +81,8 @@ void FuzzToolOptions(const uint8_t* data, size_t size) {
     FuzzKeys(word);
   }
   for (const auto rule :
-       {tool::OperandRule::kMixed, tool::OperandRule::kStop}) {
+       {tool::OperandRule::kMixed, tool::OperandRule::kNumbers,
+        tool::OperandRule::kStop}) {
     const auto arguments = tool::ParseArguments(words, kOptions, rule);
     if (!arguments.ok() && arguments.status().message().empty()) {
       FuzzFinding("an error without text");

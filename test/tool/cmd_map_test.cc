@@ -72,6 +72,32 @@ TEST_F(MapTest, AllocatedAddCowClustersAreInTheImageFile) {
             "0               0x20000         0               i\n");
 }
 
+TEST_F(MapTest, ChangedIsWhatTheImageItselfHolds) {
+  MakeRaw("base", 1 << 20, 1 << 20);
+  Done("create -q -f qed -b base -F raw mid");
+  Fill("mid", 0, 65536, 'm');
+  Done("create -q -f qed -b mid -F qed a");
+  EXPECT_EQ(Done("map --changed --output=json a").out, "[]\n");
+  EXPECT_EQ(Done("map --changed a").out,
+            "Offset          Length          Mapped to       File\n");
+  Fill("a", 262144, 131072, 'x');
+  const nlohmann::json runs = Done("map --changed --output=json a").Json();
+  ASSERT_EQ(runs.size(), 1u);
+  EXPECT_EQ(runs[0]["start"], 262144);
+  EXPECT_EQ(runs[0]["length"], 131072);
+  EXPECT_EQ(runs[0]["depth"], 0);
+  EXPECT_EQ(runs[0]["data"], true);
+  EXPECT_THAT(Done("map --changed a").out,
+              HasSubstr("\n0x40000         0x20000"));
+  EXPECT_EQ(Done("map --changed -l 256k --output=json a").out, "[]\n");
+}
+
+TEST_F(MapTest, ChangedOfAnImageWithoutABackingFileIsAllItHolds) {
+  MakeRaw("a", 1 << 20, 65536);
+  const nlohmann::json all = Done("map --output=json a").Json();
+  EXPECT_EQ(Done("map --changed --output=json a").Json()[0], all[0]);
+}
+
 TEST_F(MapTest, AHugeSparseDiskIsFast) {
   Done("create -q -f qed -o cluster_size=1M,table_size=16 a 64T");
   EXPECT_EQ(Done("map --output=json a").Json().size(), 1u);

@@ -72,11 +72,12 @@ TEST_F(HelpTest, MisuseIsOneLineThatNamesTheHelp) {
             "flatcow-img: unrecognized option '--bad'; try 'flatcow-img "
             "--help'\n");
   for (const Command* command : Commands()) {
-    EXPECT_EQ(Refused(absl::StrCat(command->name, " --bad")),
-              absl::StrCat("flatcow-img: ", command->name,
-                           ": unrecognized option '--bad'; try 'flatcow-img ",
-                           command->name, " --help'\n"));
-    EXPECT_EQ(Refused(std::string(command->name)),
+    EXPECT_EQ(
+        Refused(absl::StrCat(command->name, " --bad"), command->error_code),
+        absl::StrCat("flatcow-img: ", command->name,
+                     ": unrecognized option '--bad'; try 'flatcow-img ",
+                     command->name, " --help'\n"));
+    EXPECT_EQ(Refused(std::string(command->name), command->error_code),
               absl::StrCat("flatcow-img: ", command->name,
                            ": no image file was named; try 'flatcow-img ",
                            command->name, " --help'\n"));
@@ -88,10 +89,35 @@ TEST_F(HelpTest, TooManyOperandsAreRefused) {
   EXPECT_THAT(Refused("check a b"), HasSubstr("'b'"));
   EXPECT_THAT(Refused("map a b"), HasSubstr("'b'"));
   EXPECT_THAT(Refused("create a 1M 2M"), HasSubstr("'2M'"));
+  EXPECT_THAT(Refused("convert a b c"), HasSubstr("'c'"));
+  EXPECT_THAT(Refused("compare a b c", 2), HasSubstr("'c'"));
+  EXPECT_THAT(Refused("resize a 1M 2M"), HasSubstr("'2M'"));
+  for (const char* verb : {"commit", "flatten", "rebase -b x", "measure",
+                           "amend -f qed -o backing_fmt=raw"}) {
+    EXPECT_THAT(Refused(absl::StrCat(verb, " a b")), HasSubstr("'b'"));
+  }
+}
+
+TEST_F(HelpTest, AMissingOperandIsNamed) {
+  EXPECT_THAT(Refused("convert a"), HasSubstr(": OUT is missing; try"));
+  EXPECT_THAT(Refused("compare a", 2), HasSubstr(": FILE2 is missing; try"));
+  EXPECT_THAT(Refused("resize a"), HasSubstr(": SIZE is missing; try"));
+}
+
+TEST_F(HelpTest, TheVerbsSummariesAreAligned) {
+  size_t column = 0;
+  const std::string help = Done("--help").out;
+  for (const Command* command : Commands()) {
+    const size_t line = help.find(absl::StrCat("\n  ", command->name, " "));
+    const size_t summary = help.find(std::string(command->summary), line);
+    ASSERT_NE(summary, std::string::npos) << command->name;
+    if (column == 0) column = summary - line;
+    EXPECT_EQ(summary - line, column) << command->name;
+  }
 }
 
 TEST_F(HelpTest, OutputMustBeHumanOrJson) {
-  for (const char* verb : {"info", "check", "map"}) {
+  for (const char* verb : {"info", "check", "map", "measure"}) {
     EXPECT_THAT(Refused(absl::StrCat(verb, " --output=xml disk")),
                 HasSubstr("--output must be human or json, not 'xml'"));
   }

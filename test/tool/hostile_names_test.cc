@@ -61,6 +61,12 @@ TEST_F(HostileNamesTest, OfABackingFileThatIsMissing) {
   ExpectShown({"map", "a"});
   ExpectShown({"check", "a"});
   ExpectShown({"create", "-f", "qed", "-b", "a", "-F", "qed", "b"});
+  ExpectShown({"convert", "a", "b"});
+  ExpectShown({"compare", "a", "a"});
+  ExpectShown({"commit", "a"});
+  ExpectShown({"rebase", "-b", "", "a"});
+  ExpectShown({"flatten", "a"});
+  ExpectShown({"measure", "-O", "qed", "a"});
   ExpectHarmless(Tool({"info", "--output=json", "a"}));
   ExpectHarmless(Tool({"check", "--output=json", "a"}));
 }
@@ -79,6 +85,7 @@ TEST_F(HostileNamesTest, OfAnImageFile) {
   const std::string key = std::string("image_file=") + kName;
   Create({"-f", "add-cow", "-o", key, "a", "1M"});
   ExpectShown({"info", "a"});
+  ExpectShown({"flatten", "a"});
   std::filesystem::remove(kName);
   ExpectShown({"info", "a"});
   ExpectShown({"map", "a"});
@@ -89,9 +96,21 @@ TEST_F(HostileNamesTest, OfTheImageItself) {
   ExpectShown({"info", kName});
   ExpectShown({"check", kName});
   ExpectShown({"map", kName});
+  ExpectShown({"convert", kName, "b"});
+  ExpectShown({"compare", kName, kName});
+  ExpectShown({"commit", kName});
+  ExpectShown({"rebase", "-b", "b", kName});
+  ExpectShown({"resize", kName, "1M"});
+  ExpectShown({"flatten", kName});
+  ExpectShown({"amend", "-o", "backing_file=b", kName});
+  ExpectShown({"measure", kName});
   ExpectShown({"create", "-f", kName, "a", "1M"});
   ExpectShown({"create", "-f", "qed", kName, "1M"});
   ExpectShown({"info", kName});
+  ExpectShown({"convert", kName, kName});
+  ExpectShown({"resize", kName, kName});
+  ExpectShown({"convert", "-m", kName, "a", "b"});
+  ExpectShown({"amend", "-o", kName, kName});
   ExpectShown({kName});
   ExpectShown({"info", std::string("--") + kName, "a"});
 }

@@ -5,12 +5,14 @@
 // Looks at the built programs and the pages where the environment says they
 // are: FLATCOW_BINARY, FLATCOW_IMG_BINARY, FLATCOW_MAN_DIR.
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -199,6 +201,79 @@ TEST_F(ManpageTest, KeysOfCreate) {
   }
   EXPECT_THAT(PageOptions(ReadPage("flatcow-img.1"), "create", "Cm"),
               ContainerEq(keys));
+}
+
+TEST_F(ManpageTest, KeysOfAmend) {
+  if (!Have("FLATCOW_IMG_BINARY")) {
+    GTEST_SKIP() << "FLATCOW_IMG_BINARY or FLATCOW_MAN_DIR is not set";
+  }
+  const std::string help = Help(Environment("FLATCOW_IMG_BINARY"),
+                                {"amend", "-f", "add-cow", "-o", "help"});
+  Options keys;
+  for (const std::string& line : Lines(help)) {
+    if (!absl::StartsWith(line, "  ")) continue;
+    const std::string word = Words(line)[0];
+    keys.insert(word.substr(0, word.find('=')));
+  }
+  EXPECT_THAT(PageOptions(ReadPage("flatcow-img.1"), "amend", "Cm"),
+              ContainerEq(keys));
+}
+
+// A command of the EXAMPLES, and what it prints, if the page shows that.
+struct Example {
+  std::string command;
+  std::string output;
+};
+
+std::vector<Example> Examples(const std::string& page) {
+  std::vector<Example> examples;
+  bool inside = false;
+  std::string line;
+  for (const std::string& part : Lines(page)) {
+    if (part == ".Sh EXAMPLES") inside = true;
+    if (part == ".Sh SEE ALSO") inside = false;
+    if (!inside || absl::StartsWith(part, ".")) continue;
+    absl::string_view text = part;
+    const bool continued = absl::ConsumeSuffix(&text, "\\e");
+    absl::StrAppend(
+        &line, line.empty() ? text : absl::StripLeadingAsciiWhitespace(text));
+    if (continued) continue;
+    if (absl::StartsWith(line, "$ ")) {
+      examples.push_back({line.substr(2), ""});
+    } else if (!examples.empty() && !absl::EndsWith(line, ":")) {
+      absl::StrAppend(&examples.back().output, line, "\n");
+    }
+    line.clear();
+  }
+  return examples;
+}
+
+class ManpageExamplesTest : public ToolTest {};
+
+// As a reader would type them, one after the other.
+TEST_F(ManpageExamplesTest, DoWhatThePageSays) {
+  const char* binary = std::getenv("FLATCOW_IMG_BINARY");
+  const char* folder = std::getenv("FLATCOW_MAN_DIR");
+  if (binary == nullptr || folder == nullptr) {
+    GTEST_SKIP() << "FLATCOW_IMG_BINARY or FLATCOW_MAN_DIR is not set";
+  }
+  std::ifstream file(absl::StrCat(folder, "/flatcow-img.1"));
+  std::ostringstream page;
+  page << file.rdbuf();
+  const std::vector<Example> examples = Examples(page.str());
+  EXPECT_GE(examples.size(), 12u);
+  const std::string programs =
+      std::filesystem::path(binary).parent_path().string();
+  MakeRaw("golden.raw", 64 << 20, 1 << 20);
+  for (const Example& example : examples) {
+    const RunResult result = RunProgram(
+        "sh",
+        {"-c", absl::StrCat("PATH='", programs, "':$PATH; ", example.command)});
+    EXPECT_EQ(result.code, 0) << example.command << "\n" << result.err;
+    EXPECT_EQ(result.err, "") << example.command;
+    if (example.output.empty()) continue;
+    EXPECT_EQ(result.out, example.output) << example.command;
+  }
 }
 
 TEST_F(ManpageTest, Flatcow) {

@@ -96,6 +96,15 @@ TEST(OptionsTest, TheFirstOperandCanEndTheOptions) {
   EXPECT_THAT(parsed.operands(), ElementsAre("info", "-x", "--y"));
 }
 
+TEST(OptionsTest, ANegativeNumberCanBeAnOperand) {
+  EXPECT_THAT(Parse({"disk", "-q", "-1G"}, OperandRule::kNumbers).operands(),
+              ElementsAre("disk", "-1G"));
+  EXPECT_TRUE(Parse({"-1G", "-q"}, OperandRule::kNumbers).Has("quiet"));
+  EXPECT_THAT(Parse({"-f", "-1"}, OperandRule::kNumbers).Value("format"),
+              Optional(std::string("-1")));
+  EXPECT_EQ(Error({"-1G"}), "unrecognized option '-1'");
+}
+
 TEST(OptionsTest, HelpIsInEveryTable) {
   EXPECT_TRUE(Parse({"-h"}).Has("help"));
   EXPECT_TRUE(Parse({"--help"}).Has("help"));

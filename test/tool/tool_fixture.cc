@@ -3,6 +3,7 @@
 
 #include <endian.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -14,6 +15,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
+#include "flatcow/file.h"
+#include "flatcow/image.h"
 #include "run_tool.h"
 
 namespace flatcow::tool {
@@ -49,6 +52,25 @@ RunResult Tool(const std::vector<std::string>& args) {
   RunResult result;
   result.code = RunTool(args, {out, err});
   result.out = out.str();
+  result.err = err.str();
+  return result;
+}
+
+InterruptingStream::InterruptingStream() : std::ostream(&buffer_) {}
+
+InterruptingStream::Buffer::int_type InterruptingStream::Buffer::overflow(
+    int_type c) {
+  if (text.empty()) raise(SIGINT);
+  text.push_back(traits_type::to_char_type(c));
+  return c;
+}
+
+RunResult InterruptedTool(const std::vector<std::string>& args) {
+  InterruptingStream out;
+  std::ostringstream err;
+  RunResult result;
+  result.code = RunTool(args, {out, err});
+  result.out = out.text();
   result.err = err.str();
   return result;
 }
@@ -114,9 +136,9 @@ RunResult ToolTest::Done(const std::string& line) {
   return result;
 }
 
-std::string ToolTest::Refused(const std::string& line) {
+std::string ToolTest::Refused(const std::string& line, int code) {
   const RunResult result = Tool(Words(line));
-  EXPECT_EQ(result.code, 1) << line;
+  EXPECT_EQ(result.code, code) << line << "\n" << result.err;
   EXPECT_EQ(result.out, "") << line;
   EXPECT_TRUE(absl::StartsWith(result.err, "flatcow-img: ")) << result.err;
   EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1)
@@ -136,6 +158,29 @@ std::vector<std::string> ToolTest::Files() {
 void ToolTest::MakeRaw(const std::string& name, uint64_t size, uint64_t data) {
   std::ofstream(name, std::ios::binary) << std::string(data, 'B');
   std::filesystem::resize_file(name, size);
+}
+
+void ToolTest::Fill(const std::string& image, uint64_t offset, uint64_t length,
+                    char byte) {
+  const auto opened =
+      OpenImage(PosixFileSystem(), image, {.access = Access::kReadWrite});
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  const std::vector<uint8_t> data(length, static_cast<uint8_t>(byte));
+  const auto written = (*opened)->Write(offset, data);
+  ASSERT_TRUE(written.ok()) << written.status();
+  EXPECT_EQ(*written, length);
+  const absl::Status flushed = (*opened)->Flush();
+  EXPECT_TRUE(flushed.ok()) << flushed;
+}
+
+std::string ToolTest::Disk(const std::string& image) {
+  const auto opened = OpenImage(PosixFileSystem(), image, {});
+  EXPECT_TRUE(opened.ok()) << opened.status();
+  if (!opened.ok()) return "";
+  std::vector<uint8_t> data((*opened)->Size());
+  const auto length = (*opened)->Read(0, absl::MakeSpan(data));
+  EXPECT_TRUE(length.ok()) << length.status();
+  return std::string(data.begin(), data.end());
 }
 
 void ToolTest::Poke(const std::string& name, uint64_t offset, uint64_t value) {

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <ostream>
+#include <streambuf>
 #include <string>
 #include <vector>
 
@@ -36,6 +38,27 @@ bool HaveQemu();
 // The words of one command line; no quoting.
 std::vector<std::string> Words(const std::string& line);
 
+// Sends itself SIGINT as soon as something is written to it, as a user might
+// who watches the progress.
+class InterruptingStream : public std::ostream {
+ public:
+  InterruptingStream();
+
+  const std::string& text() const { return buffer_.text; }
+
+ private:
+  struct Buffer : std::streambuf {
+    int_type overflow(int_type c) override;
+
+    std::string text;
+  };
+
+  Buffer buffer_;
+};
+
+// Runs flatcow-img and interrupts it at its first output.
+RunResult InterruptedTool(const std::vector<std::string>& args);
+
 // The working directory of each test is a fresh one, removed afterwards.
 class ToolTest : public testing::Test {
  protected:
@@ -45,15 +68,22 @@ class ToolTest : public testing::Test {
   // Runs the tool and expects exit code 0.
   static RunResult Done(const std::string& line);
 
-  // Runs the tool and expects exit code 1, nothing on stdout and one line on
+  // Runs the tool and expects an exit code, nothing on stdout and one line on
   // stderr, which is returned.
-  static std::string Refused(const std::string& line);
+  static std::string Refused(const std::string& line, int code = 1);
 
   // Names in the working directory, sorted.
   static std::vector<std::string> Files();
 
   // Makes a file of `size` bytes whose first `data` bytes are not zero.
   static void MakeRaw(const std::string& name, uint64_t size, uint64_t data);
+
+  // Fills an extent of the disk that an image shows with one byte.
+  static void Fill(const std::string& image, uint64_t offset, uint64_t length,
+                   char byte);
+
+  // The disk that an image shows.
+  static std::string Disk(const std::string& image);
 
   // Overwrites bytes of a file with `value`, little-endian.
   static void Poke(const std::string& name, uint64_t offset, uint64_t value);

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "amend_keys.h"
+
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+namespace flatcow::tool {
+namespace {
+
+template <std::optional<std::string> AmendOptions::*member>
+absl::Status StoreText(absl::string_view value, AmendOptions& options) {
+  options.*member = std::string(value);
+  return absl::OkStatus();
+}
+
+// What can be opened is of that layout already.
+absl::Status CheckCompat(absl::string_view value, AmendOptions&) {
+  if (value == "final") return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("there is no layout '", value, "': the only one is final"));
+}
+
+constexpr AmendKey kBackingFile = {"backing_file", "NAME",
+                                   "file that unwritten clusters are read from",
+                                   StoreText<&AmendOptions::backing_file>};
+constexpr AmendKey kBackingFormat = {"backing_fmt", "FMT",
+                                     "its format (empty: found by its magic)",
+                                     StoreText<&AmendOptions::backing_format>};
+
+constexpr AmendKey kAddCowKeys[] = {
+    {"compat", "final", "layout of the header", CheckCompat},
+    {"image_file", "NAME", "file that written clusters are in",
+     StoreText<&AmendOptions::image_file>},
+    {"image_fmt", "FMT", "its format", StoreText<&AmendOptions::image_format>},
+    kBackingFile,
+    kBackingFormat,
+};
+
+constexpr AmendKey kQedKeys[] = {kBackingFile, kBackingFormat};
+
+}  // namespace
+
+absl::StatusOr<absl::Span<const AmendKey>> AmendKeys(absl::string_view format) {
+  if (format == "add-cow") return kAddCowKeys;
+  if (format == "qed") return kQedKeys;
+  return absl::InvalidArgumentError(
+      absl::StrCat("format '", format,
+                   "' records nothing that can be amended: expected "
+                   "add-cow or qed"));
+}
+
+}  // namespace flatcow::tool
