@@ -117,7 +117,7 @@ show_finding() {
 kill_daemon() {
   need "${test_packages[@]}"
   CXX=g++ configure build
-  compile build mount_kill_test flatcow:executable flatcow-img
+  compile build mount_kill_test flatcow:executable flatcow-img:executable
   FLATCOW_BINARY=$top/build/fuse/flatcow \
     FLATCOW_IMG_BINARY=$top/build/src/tool/flatcow-img \
     FLATCOW_KILL_ROUNDS=${FLATCOW_KILL_ROUNDS:-500} \

@@ -24,7 +24,6 @@ absl::Status ChangeBacking(const File& file, const AmendOptions& change,
     } else {
       if (!backing.has_value()) backing.emplace();
       backing->name = *change.backing_file;
-      backing->format = "";
     }
   }
   if (!change.backing_format.has_value()) return absl::OkStatus();

@@ -166,6 +166,16 @@ TEST_P(AmendTest, NamesChangeAloneAndStay) {
   }
 }
 
+// A base that moved must not be probed for it: a guest may have written it.
+TEST_P(AmendTest, WhatIsNotNamedStays) {
+  MakeImage(16 * kCluster);
+  Must(AmendImage(files_, "/a", {.backing_file = "./base"}));
+  EXPECT_EQ(InfoOf("/a").backing->format, "raw");
+  Must(AmendImage(files_, "/a", {.backing_format = "qed"}));
+  EXPECT_EQ(InfoOf("/a").backing->name, "./base");
+  EXPECT_EQ(InfoOf("/a").backing->format, qed() ? "" : "qed");
+}
+
 TEST_P(AmendTest, WhatTheFormatHasNoPlaceForIsRefused) {
   MakeImage(16 * kCluster);
   EXPECT_TRUE(Refuses(
@@ -187,9 +197,12 @@ TEST_P(AmendTest, WhatTheFormatHasNoPlaceForIsRefused) {
                 EINVAL, "no image file"));
     return;
   }
-  EXPECT_TRUE(
-      Refuses([&] { return AmendImage(files_, "/a", {.backing_file = "x"}); },
-              EINVAL, "must be recorded"));
+  EXPECT_TRUE(Refuses(
+      [&] {
+        return AmendImage(files_, "/a",
+                          {.backing_file = "x", .backing_format = ""});
+      },
+      EINVAL, "must be recorded"));
   EXPECT_TRUE(
       Refuses([&] { return AmendImage(files_, "/a", {.image_format = "qed"}); },
               ENOTSUP, "qed"));
