@@ -36,7 +36,7 @@ absl::StatusOr<int> RunFlatten(const ParsedArguments& arguments,
   if (!status.ok()) return status;
   PrintWarnings(streams, result->warnings);
   if (arguments.Has("quiet")) return 0;
-  streams.out << "Image flattened: it has no backing file.\n";
+  streams.out << "Image flattened: it needs no backing file.\n";
   if (!result->data_file.empty()) {
     streams.out << "The image file " << Printable(result->data_file)
                 << " is the whole disk, a plain raw disk.\n";

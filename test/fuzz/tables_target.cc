@@ -5,12 +5,14 @@
 // Input: the geometry, which may claim disks and files of any size, then
 // strokes of damage to the tables until the input ends.
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <string>
 
 #include "base/checked_math.h"
 #include "flatcow/image.h"
 #include "flatcow/image_ops.h"
+#include "flatcow/status.h"
 #include "format/addcow/header.h"
 #include "format/qed/header.h"
 #include "fuzz/file_damage.h"
@@ -117,17 +119,21 @@ void RewriteAll(FileSystem& files) {
   const WorkOptions work{.parallel = 1, .progress = [&](uint64_t, uint64_t) {
                            return ++reports % 20 != 0;
                          }};
+  const auto require_clear = [](const absl::Status& status) {
+    // Stopped by the function above.
+    if (ErrnoOf(status) != EINTR) RequireClear(status);
+  };
   RequireClear(AmendImage(
       files, kPath, {.backing_file = "elsewhere", .backing_format = "raw"}));
-  RequireClear(RebaseImage(files, kPath, {.work = work}).status());
-  RequireClear(CommitImage(files, kPath, {.work = work}).status());
+  require_clear(RebaseImage(files, kPath, {.work = work}).status());
+  require_clear(CommitImage(files, kPath, {.work = work}).status());
   RequireClear(AmendImage(files, kPath, {.backing_file = ""}));
   RequireClear(
       ResizeImage(
           files, kPath,
           {.how = ResizeOptions::How::kDownBy, .bytes = 51200, .shrink = true})
           .status());
-  RequireClear(FlattenImage(files, kPath, {.work = work}).status());
+  require_clear(FlattenImage(files, kPath, {.work = work}).status());
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ class FlattenTest : public ToolTest {
 
 TEST_F(FlattenTest, QedStandsAlone) {
   EXPECT_EQ(Done("flatten a.qed").out,
-            "Image flattened: it has no backing file.\n");
+            "Image flattened: it needs no backing file.\n");
   std::filesystem::remove("base");
   EXPECT_EQ(Disk("a.qed"), disk_);
   EXPECT_FALSE(
@@ -46,7 +46,7 @@ TEST_F(FlattenTest, QedStandsAlone) {
 
 TEST_F(FlattenTest, TheImageFileOfAddCowIsTheDisk) {
   const std::string out = Done("flatten -f add-cow a.add-cow").out;
-  EXPECT_THAT(out, StartsWith("Image flattened: it has no backing file.\nThe "
+  EXPECT_THAT(out, StartsWith("Image flattened: it needs no backing file.\nThe "
                               "image file "));
   EXPECT_THAT(out, EndsWith(" is the whole disk, a plain raw disk.\n"));
   std::filesystem::remove("base");
