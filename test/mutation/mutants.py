@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 # Test programs that a fault may show in, the quick ones first.
 PROGRAMS = ["format", "cache", "io", "image", "hostile_image", "repair",
-            "interop", "model", "concurrency", "order", "crash", "fault"]
+            "interop", "model", "ops", "concurrency", "order", "crash",
+            "fault"]
 
 
 @dataclass(frozen=True)
@@ -317,8 +318,8 @@ ADDCOW_MUTANTS = [
              "below > first ? below - first - 1 : 0;")],
            ["model"]),
     Mutant("addcow-bitmap-not-synced", ADDCOW,
-           [("  RETURN_IF_ERROR(syncer.Sync(file_));\n"
-             "  file_synced_ = true;\n", "  file_synced_ = true;\n")],
+           [("    RETURN_IF_ERROR(syncer.Sync(file_));\n"
+             "    file_synced_ = true;\n", "    file_synced_ = true;\n")],
            ["image"]),
     Mutant("all-allocated-not-synced", ADDCOW,
            [("  RETURN_IF_ERROR(syncer.Sync(file_));\n"
@@ -345,9 +346,9 @@ ADDCOW_MUTANTS = [
 
 OTHER_MUTANTS = [
     Mutant("grow-without-round", OVERLAY,
-           [("  RETURN_IF_ERROR(RunRounds());\n"
-             "  RETURN_IF_ERROR(layer.FinishResize",
-             "  RETURN_IF_ERROR(layer.FinishResize")],
+           [("chain_.backing_size()));\n"
+             "  RETURN_IF_ERROR(RunRounds());\n",
+             "chain_.backing_size()));\n")],
            ["image", "crash"]),
     Mutant("grow-shows-old-tail", OVERLAY,
            [("  RETURN_IF_ERROR(ZeroPastOldEnd());\n", "")],
@@ -409,5 +410,53 @@ OTHER_MUTANTS = [
            ["image", "interop"]),
 ]
 
+VERB_MUTANTS = [
+    Mutant("name-in-header-before-it-is-written", "src/format/qed/driver.cc",
+           [("      header.features |= kFeatureBackingFormatNoProbe;\n"
+             "    }\n    RETURN_IF_ERROR(file.Sync());\n",
+             "      header.features |= kFeatureBackingFormatNoProbe;\n"
+             "    }\n")],
+           ["crash"]),
+    Mutant("new-name-over-the-old", "src/format/addcow/driver.cc",
+           [("  room.Take({header.backing_name_offset, "
+             "header.backing_name_size});\n", "")],
+           ["crash"]),
+    Mutant("flat-before-all-is-allocated", "src/format/addcow/driver.cc",
+           [("if (found.allocated_clusters != found.total_clusters) {",
+             "if (found.allocated_clusters > found.total_clusters) {")],
+           ["ops"]),
+    Mutant("link-dropped-before-flush", "src/ops/flatten.cc",
+           [("  RETURN_IF_ERROR(image->Flush());\n", "")],
+           ["crash"]),
+    Mutant("rebase-recorded-before-flush", "src/ops/rebase.cc",
+           [("  RETURN_IF_ERROR(image_->Flush());\n", "")],
+           ["crash"]),
+    Mutant("emptied-before-base-is-durable", "src/ops/commit.cc",
+           [("  RETURN_IF_ERROR(base_->Flush());\n", "")],
+           ["crash"]),
+    Mutant("bits-dropped-after-space", "src/format/addcow/driver.cc",
+           [("  RETURN_IF_ERROR(file.Truncate(header.header_size));\n",
+             "  RETURN_IF_ERROR(data_file->Zero({0, stat.size}));\n"
+             "  RETURN_IF_ERROR(file.Truncate(header.header_size));\n")],
+           ["crash"]),
+    Mutant("shrink-keeps-tables", QED,
+           [("    RETURN_IF_ERROR(DropTable(index));\n"
+             "    bad_tables_.erase(index);\n", "")],
+           ["ops"]),
+    Mutant("copied-zeroes-left-as-they-are", "src/image/overlay_populate.cc",
+           [("if (!reservation.reads_zero) "
+             "RETURN_IF_ERROR(file.Zero(host));", "")],
+           ["ops"]),
+    Mutant("populate-without-a-lock", "src/image/overlay_populate.cc",
+           [("    ShardedRangeLock::Hold hold(ranges_, ClustersOf(run));\n",
+             "")],
+           ["ops"]),
+    Mutant("sure-to-be-the-same", "src/ops/segment_cursor.cc",
+           [("a.file->path() == b.file->path() && "
+             "a.host_offset == b.host_offset",
+             "a.host_offset == b.host_offset")],
+           ["ops"]),
+]
+
 MUTANTS = (FLUSH_MUTANTS + WRITE_MUTANTS + QED_MUTANTS + REPAIR_MUTANTS +
-           ADDCOW_MUTANTS + OTHER_MUTANTS)
+           ADDCOW_MUTANTS + OTHER_MUTANTS + VERB_MUTANTS)

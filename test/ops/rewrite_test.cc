@@ -4,8 +4,10 @@
 #include <cerrno>
 #include <cstdint>
 #include <string>
+#include <thread>
 
 #include "flatcow/image_ops.h"
+#include "format/registry.h"
 #include "ops/ops_fixture.h"
 #include "support/recording_file_system.h"
 
@@ -61,6 +63,41 @@ TEST_P(FlattenTest, RefusesAnImageInUse) {
   const auto other = Open("/a", Access::kReadWrite);
   EXPECT_TRUE(
       Refuses([&] { return FlattenImage(files_, "/a", {}); }, EBUSY, "/a"));
+}
+
+TEST_P(FlattenTest, OnlyAWholeImageIsCalledFlat) {
+  if (qed()) return;
+  MakeImage(16 * kCluster);
+  const auto file = Must(files_.Open("/a", Access::kReadWrite));
+  const auto data = Must(files_.Open("/data", Access::kReadWrite));
+  EXPECT_TRUE(Refuses([&] { return kAddCowFormat.mark_flat(*file, *data); },
+                      EINVAL,
+                      "/a: 0 of 16 clusters are allocated, expected all"));
+}
+
+// A guest writes while clusters are being made the image's own.
+TEST_P(FlattenTest, PopulatingLosesNoWrite) {
+  constexpr uint64_t kClusters = 512;
+  files_.SetContents("/base", PatternText(1, kClusters * kCluster));
+  for (int round = 0; round < 10; ++round) {
+    MakeImage(kClusters * kCluster);
+    const auto image = Open("/a", Access::kReadWrite);
+    std::string content = ShownBy("/base", "raw");
+    std::thread populating([&] {
+      for (uint64_t at = 0; at < kClusters; at += 16) {
+        EXPECT_TRUE(image->Populate({at * kCluster, 16 * kCluster}).ok());
+      }
+    });
+    for (uint64_t at = 0; at < kClusters; ++at) {
+      const std::string data = PatternText(at, 100);
+      WriteDisk(*image, at * kCluster + 50, data);
+      Overwrite(content, at * kCluster + 50, data);
+    }
+    populating.join();
+    ASSERT_TRUE(Shows(*image, content));
+    Must(files_.Remove("/a"));
+    if (!qed()) Must(files_.Remove("/data"));
+  }
 }
 
 TEST_F(OpsTest, ARawImageHasNothingToFlattenOrToRecord) {
