@@ -48,6 +48,35 @@ class MountImagesTest : public testing::Test {
 
 // ---- Locks
 
+TEST_F(MountImagesTest, NoVerbTouchesAnImageThatAGuestWritesTo) {
+  MakeAddCow(source_ / "cow", "base", "data");
+  Start();
+  const int qed = open(daemon_->File("good.raw").c_str(), O_RDWR | O_CLOEXEC);
+  const int cow = open(daemon_->File("cow.raw").c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(qed, 0);
+  ASSERT_GE(cow, 0);
+  for (const char* verb :
+       {"flatten good", "flatten cow", "rebase -b '' good",
+        "rebase -u -b x -F raw good", "commit good", "commit cow",
+        "resize good +1M", "resize --shrink cow -4k",
+        "amend -o backing_file=x good", "check -r all good",
+        "convert -n -O qed base good", "convert --force -O qed base good",
+        "convert -n -f raw -O raw base data", "resize -f raw base +1M",
+        "convert good new", "compare good base", "measure good"}) {
+    const CommandResult result =
+        Shell("cd " + source_.path() + " && " + ToolBinary() + " " + verb);
+    EXPECT_NE(result.exit_code, 0) << verb;
+    EXPECT_NE(result.output.find("(flatcow (pid " +
+                                 std::to_string(daemon_->pid()) + "))"),
+              std::string::npos)
+        << verb << ": " << result.output;
+  }
+  close(qed);
+  close(cow);
+  MustRun("cd " + source_.path() + " && cmp base " + daemon_->File("good.raw") +
+          " && cmp base " + daemon_->File("cow.raw") + " && [ ! -e new ]");
+}
+
 TEST_F(MountImagesTest, ASecondDaemonWithTheSameImageIsTurnedAway) {
   Start();
   Daemon second(source_.path());
