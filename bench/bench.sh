@@ -4,10 +4,11 @@
 # The verb "bench" of ./dev: what the views cost, measured from outside.
 # Read by ./dev, with what it has defined before.
 
-readonly bench_packages=(python3 fio qemu-utils qemu-system-common libnbd-bin)
+readonly bench_packages=(python3 fio qemu-utils qemu-system-common libnbd-bin
+  xfsprogs)
 
-# bench [compare|scaling|views|soak|profile|limits...] [OPTION...]; "bench --help"
-# names them.
+# bench [compare|scaling|views|soak|profile|limits|tool...] [OPTION...];
+# "bench --help" names them.
 bench() {
   need "${build_packages[@]}" "${run_packages[@]}" "${bench_packages[@]}"
   [[ " $* " != *" profile "* ]] || have perf || need linux-perf

@@ -9,6 +9,7 @@ show an image as a file? Prints tables; usually run by "./dev bench".
     run.py soak        memory by the length of work
     run.py profile     what the daemon does meanwhile, seen by perf
     run.py limits      what the host's own calls cost
+    run.py tool        flatcow-img beside qemu-img
 
 flatcow and flatcow-img are those found in PATH.
 """
@@ -30,10 +31,12 @@ from report import markdown
 from scaling import scaling
 from soak import soak
 from systems import SYSTEMS
+from tool import Settings as ToolSettings
+from tool import tool
 from views import views
 
 TMPFS = "/dev/shm"
-KINDS = ("compare", "scaling", "views", "soak", "profile", "limits")
+KINDS = ("compare", "scaling", "views", "soak", "profile", "limits", "tool")
 
 
 def disk_directory():
@@ -42,6 +45,16 @@ def disk_directory():
         raise RuntimeError("%s is on tmpfs; TMPDIR can name a directory on a "
                            "disk" % directory)
     return directory
+
+
+def directories(on):
+    """{"tmpfs": directory, "disk": directory}, or one of them."""
+    found = {}
+    if on != "disk":
+        found["tmpfs"] = TMPFS
+    if on != "tmpfs":
+        found["disk"] = disk_directory()
+    return found
 
 
 def list_of(known):
@@ -62,17 +75,18 @@ def parse_arguments():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", metavar="WHAT",
                         help="compare (the default), scaling, views, soak, "
-                        "profile, limits")
+                        "profile, limits, tool")
     parser.add_argument("--quick", action="store_true",
                         help="one short round: an impression in 90 seconds")
     parser.add_argument("--on", choices=["tmpfs", "disk", "both"],
-                        default="tmpfs", help="where compare's files are "
-                        "(tmpfs); the disk is that of $TMPDIR or /var/tmp")
+                        help="where the files of compare and limits (tmpfs) "
+                        "and of tool (both) are; the disk is that of $TMPDIR "
+                        "or /var/tmp")
     parser.add_argument("--systems", type=list_of(SYSTEMS), metavar="A,B",
                         help="of: " + ", ".join(SYSTEMS))
     parser.add_argument("--workloads", type=list_of(WORKLOADS), metavar="A,B",
                         help="of: " + ", ".join(WORKLOADS))
-    parser.add_argument("--rounds", type=int, help="of compare (3)")
+    parser.add_argument("--rounds", type=int, help="of compare and tool (3)")
     parser.add_argument("--json", metavar="FILE", help="write all values here")
     parser.add_argument("--markdown", metavar="FILE",
                         help="write the tables here too")
@@ -103,7 +117,9 @@ def raise_file_limit():
 
 def command_of(arguments):
     """What to type to measure the same again."""
-    command = ["./dev", "bench", *arguments.what, "--on", arguments.on]
+    command = ["./dev", "bench", *arguments.what]
+    if arguments.on:
+        command += ["--on", arguments.on]
     if arguments.quick:
         command.append("--quick")
     if arguments.rounds:
@@ -122,11 +138,7 @@ def measure(arguments):
         say("others use this machine (load %.1f): expect spread" % load)
     result = {"command": command_of(arguments), "versions": versions(source),
               "load": load}
-    parents = {}
-    if arguments.on != "disk":
-        parents["tmpfs"] = TMPFS
-    if arguments.on != "tmpfs":
-        parents["disk"] = disk_directory()
+    parents = directories(arguments.on or "tmpfs")
     if "compare" in arguments.what:
         result["compare"] = compare(
             parents, Settings(arguments.quick, arguments.rounds),
@@ -155,6 +167,10 @@ def measure(arguments):
             result["limits"] = limits(
                 {name: stack.enter_context(Scratch(parent))
                  for name, parent in parents.items()}, arguments.quick)
+    if "tool" in arguments.what:
+        say("tool")
+        result["tool"] = tool(directories(arguments.on or "both"),
+                              ToolSettings(arguments.quick, arguments.rounds))
     return result
 
 
