@@ -104,6 +104,7 @@ class Job:
     with. `target`: how many times faster flatcow-img is to be."""
 
     target = 1
+    touched = 64 * MIB  # what is new in memory while it works
 
     def __init__(self, name, title, formats=("qed",)):
         self.name = name
@@ -119,7 +120,6 @@ class ChainJob(Job):
         super().__init__(*arguments)
         self.chain = chain
         self.folder = chain.work
-        self.touched = chain.size
 
     def source(self, way):
         return self.chain.overlay(FILES[way.format][0])
@@ -132,6 +132,10 @@ class ChainJob(Job):
 
 
 class Convert(ChainJob):
+    @property
+    def touched(self):
+        return self.chain.size * 3 // 4
+
     def prepare(self, way):
         out = self.work("out")
         return Run([way.program, "convert", "-f", way.format, "-O", "raw",
@@ -161,6 +165,10 @@ def flatten_command(way, image):
 
 
 class Flatten(ChainJob):
+    @property
+    def touched(self):
+        return self.chain.size // 4
+
     def prepare(self, way):
         files = [self.work(name) for name in FILES[way.format]]
         for path in files:
