@@ -17,8 +17,12 @@ class ClusterSet {
  public:
   // Return values: false when the cluster was in the set already.
   bool Add(uint64_t cluster) {
-    std::unique_ptr<Block>& block = blocks_[cluster / kBlockClusters];
-    if (block == nullptr) block = std::make_unique<Block>();
+    const uint64_t number = cluster / kBlockClusters;
+    Block* block = Find(number);
+    if (block == nullptr) {
+      block = (blocks_[number] = std::make_unique<Block>()).get();
+      last_block_ = block;
+    }
     const size_t bit = cluster % kBlockClusters;
     if (block->test(bit)) return false;
     block->set(bit);
@@ -28,9 +32,8 @@ class ClusterSet {
   }
 
   bool Contains(uint64_t cluster) const {
-    const auto block = blocks_.find(cluster / kBlockClusters);
-    return block != blocks_.end() &&
-           block->second->test(cluster % kBlockClusters);
+    const Block* const block = Find(cluster / kBlockClusters);
+    return block != nullptr && block->test(cluster % kBlockClusters);
   }
 
   uint64_t count() const { return count_; }
@@ -40,9 +43,21 @@ class ClusterSet {
   static constexpr uint64_t kBlockClusters = 512;
   using Block = std::bitset<kBlockClusters>;
 
+  // Null: there is none. Neighbours are asked for one after the other.
+  Block* Find(uint64_t number) const {
+    if (number != last_number_) {
+      const auto found = blocks_.find(number);
+      last_number_ = number;
+      last_block_ = found != blocks_.end() ? found->second.get() : nullptr;
+    }
+    return last_block_;
+  }
+
   absl::flat_hash_map<uint64_t, std::unique_ptr<Block>> blocks_;
   uint64_t count_ = 0;
   uint64_t end_ = 0;
+  mutable uint64_t last_number_ = UINT64_MAX;  // no block has it
+  mutable Block* last_block_ = nullptr;
 };
 
 }  // namespace flatcow

@@ -83,6 +83,19 @@ TEST(ClusterSetTest, CountsEachClusterOnce) {
   EXPECT_EQ(set.end(), 513u);
 }
 
+TEST(ClusterSetTest, KnowsWhatWasAddedAfterItWasAsked) {
+  ClusterSet set;
+  EXPECT_FALSE(set.Contains(700));
+  EXPECT_TRUE(set.Add(700));
+  EXPECT_TRUE(set.Contains(700));
+  EXPECT_FALSE(set.Contains(701));
+  EXPECT_FALSE(set.Contains(70000));
+  EXPECT_TRUE(set.Contains(700));
+  EXPECT_TRUE(set.Add(70000));
+  EXPECT_FALSE(set.Add(700));
+  EXPECT_TRUE(set.Contains(70000));
+}
+
 TEST(ClusterSetTest, FarApartCostsLittle) {
   ClusterSet set;
   for (uint64_t bit = 0; bit < 52; ++bit) {

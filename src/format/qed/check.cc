@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstdint>
 #include <string>
@@ -209,15 +210,18 @@ absl::Status Checker::TakeTablePastTheEnd(const TableEntry& table,
 
 absl::Status Checker::ScanL2(const TableEntry& table) {
   const uint64_t cluster_size = geometry_.cluster_size();
+  const int cluster_bits = std::countr_zero(cluster_size);
+  const uint64_t first_guest = GuestOf(table.l1_index);
   return ScanWords(
       file_, {table.offset, geometry_.table_bytes()},
       [&](uint64_t index, uint64_t offset) {
         if (offset == kZeroCluster) return absl::OkStatus();
+        const uint64_t cluster = offset >> cluster_bits;
         const uint64_t at =
             Geometry::L2Word(table.offset, index) * sizeof(uint64_t);
-        const uint64_t guest = GuestOf(table.l1_index) + index * cluster_size;
+        const uint64_t guest = first_guest + index * cluster_size;
         if (!geometry_.IsPlace(offset, cluster_size, file_end_) ||
-            table_clusters_.Contains(offset / cluster_size)) {
+            table_clusters_.Contains(cluster)) {
           return BadEntry("L2", index, at, offset, guest, cluster_size);
         }
         ++result_.allocated_clusters;
@@ -225,7 +229,7 @@ absl::Status Checker::ScanL2(const TableEntry& table) {
           ++result_.fragmented_clusters;
         }
         last_data_ = offset;
-        if (!data_clusters_.Add(offset / cluster_size)) {
+        if (!data_clusters_.Add(cluster)) {
           ++result_.corruptions;
           ++shared_clusters_;
           AddProblem(result_,
