@@ -41,20 +41,20 @@ BackingLayer::BackingLayer(ChainLayer layer,
 }
 
 absl::Status BackingLayer::Resolve(size_t depth, Extent extent, Detail detail,
-                                   SegmentList& out) const {
+                                   KnownRun& known, SegmentList& out) const {
   return detail == Detail::kForIo && remembered_.has_value()
              ? ResolveRemembered(depth, extent, out)
-             : Walk(depth, extent, detail, out);
+             : Walk(depth, extent, detail, known, out);
 }
 
 absl::Status BackingLayer::Walk(size_t depth, Extent extent, Detail detail,
-                                SegmentList& out) const {
+                                KnownRun& known, SegmentList& out) const {
   const auto walk_below = [&](Extent run) {
-    return below_->Walk(depth + 1, run, detail, out);
+    return below_->Walk(depth + 1, run, detail, known, out);
   };
   const ResolveBelow below = walk_below;
   return ResolveLayer(layer(), depth, extent, detail,
-                      below_ != nullptr ? &below : nullptr, out);
+                      below_ != nullptr ? &below : nullptr, known, out);
 }
 
 uint64_t BackingLayer::EncodeUnit(const Segment& segment, uint64_t at) const {
@@ -79,7 +79,9 @@ Segment BackingLayer::DecodeUnit(uint64_t word) const {
 absl::Status BackingLayer::Learn(uint64_t first_unit, size_t count,
                                  SegmentList& found) const {
   const uint64_t begin = first_unit * unit_;
-  RETURN_IF_ERROR(Walk(0, {begin, count * unit_}, Detail::kForIo, found));
+  KnownRun known;
+  RETURN_IF_ERROR(
+      Walk(0, {begin, count * unit_}, Detail::kForIo, known, found));
   std::array<uint64_t, kUnitsAtOnce> words{};
   uint64_t at = 0;  // from `begin`
   for (const Segment& segment : found) {

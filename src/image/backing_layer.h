@@ -34,13 +34,14 @@ class BackingLayer {
   const BackingLayer* below() const { return below_.get(); }
 
   // Appends where the bytes of the extent are; `depth` is this layer's place in
-  // the chain of the image that asks. Errors: those of Layer::Map().
+  // the chain of the image that asks. `known` is of the last layer's file.
+  // Errors: those of Layer::Map().
   absl::Status Resolve(size_t depth, Extent extent, Detail detail,
-                       SegmentList& out) const;
+                       KnownRun& known, SegmentList& out) const;
 
  private:
   // Asks the layers.
-  absl::Status Walk(size_t depth, Extent extent, Detail detail,
+  absl::Status Walk(size_t depth, Extent extent, Detail detail, KnownRun& known,
                     SegmentList& out) const;
   absl::Status ResolveRemembered(size_t depth, Extent extent,
                                  SegmentList& out) const;

@@ -14,12 +14,13 @@ std::vector<const ChainLayer*> Chain::Layers() const {
 
 absl::Status Chain::Resolve(Extent extent, Detail detail,
                             SegmentList& out) const {
+  KnownRun known;  // of the last layer, the only one that can be raw
   const auto resolve_below = [&](Extent run) {
-    return backing_->Resolve(1, run, detail, out);
+    return backing_->Resolve(1, run, detail, known, out);
   };
   const ResolveBelow below = resolve_below;
   return ResolveLayer(top(), 0, extent, detail,
-                      backing_ != nullptr ? &below : nullptr, out);
+                      backing_ != nullptr ? &below : nullptr, known, out);
 }
 
 }  // namespace flatcow

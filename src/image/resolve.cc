@@ -21,21 +21,28 @@ bool Continues(const Segment& last, const Segment& next, Detail detail) {
          last.allocated == next.allocated;
 }
 
+// Asks the file what begins at the offset.
+absl::StatusOr<KnownRun> LookAt(const File& file, uint64_t offset) {
+  ASSIGN_OR_RETURN(const uint64_t data, file.SeekData(offset));
+  if (data > offset) {
+    return KnownRun{{offset, data - offset}, Segment::Kind::kZero};
+  }
+  ASSIGN_OR_RETURN(const uint64_t hole, file.SeekHole(offset));
+  // A file that shrank meanwhile answers with its new end.
+  const uint64_t length = hole > offset ? hole - offset : UINT64_MAX - offset;
+  return KnownRun{{offset, length}, Segment::Kind::kData};
+}
+
 // A data run of a raw file, split where the file has holes.
-absl::Status AppendWithHoles(Segment run, SegmentList& out) {
+absl::Status AppendWithHoles(Segment run, KnownRun& known, SegmentList& out) {
   while (run.length != 0) {
-    ASSIGN_OR_RETURN(const uint64_t data, run.file->SeekData(run.host_offset));
-    uint64_t end = data;
-    run.kind = Segment::Kind::kZero;
-    if (data <= run.host_offset) {
-      ASSIGN_OR_RETURN(end, run.file->SeekHole(run.host_offset));
-      run.kind = Segment::Kind::kData;
+    if (run.host_offset < known.extent.offset ||
+        run.host_offset >= known.extent.end()) {
+      ASSIGN_OR_RETURN(known, LookAt(*run.file, run.host_offset));
     }
-    // A file that shrank meanwhile answers with its new end.
     Segment piece = run;
-    piece.length = end > run.host_offset
-                       ? std::min(run.length, end - run.host_offset)
-                       : run.length;
+    piece.kind = known.kind;
+    piece.length = std::min(run.length, known.extent.end() - run.host_offset);
     AppendSegment(piece, Detail::kExact, out);
     run.host_offset += piece.length;
     run.length -= piece.length;
@@ -55,7 +62,7 @@ void AppendSegment(const Segment& next, Detail detail, SegmentList& out) {
 
 absl::Status ResolveLayer(const Layer& layer, size_t depth, Extent extent,
                           Detail detail, const ResolveBelow* below,
-                          SegmentList& out) {
+                          KnownRun& known, SegmentList& out) {
   const uint64_t size = layer.size();
   while (extent.length != 0 && extent.offset < size) {
     ASSIGN_OR_RETURN(
@@ -72,7 +79,7 @@ absl::Status ResolveLayer(const Layer& layer, size_t depth, Extent extent,
                            .file = &layer.data_file(),
                            .host_offset = mapping.host_offset};
         if (detail == Detail::kExact && layer.reports_holes()) {
-          RETURN_IF_ERROR(AppendWithHoles(data, out));
+          RETURN_IF_ERROR(AppendWithHoles(data, known, out));
         } else {
           AppendSegment(data, detail, out);
         }
