@@ -43,7 +43,7 @@ class Settings:
         self.map_disk = GIB if quick else 8 * GIB
         self.check_disk = 64 * GIB if quick else TIB
         self.memory_sizes = [GIB, 16 * GIB, 256 * GIB]
-        self.memory_data = (128 if quick else 512) * MIB
+        self.memory_data = (64 if quick else 512) * MIB
         self.rounds = rounds or (1 if quick else 3)
 
 
@@ -60,7 +60,7 @@ class Chain:
     plain file, made by qemu-img and checked.
     """
 
-    def __init__(self, folder, size):
+    def __init__(self, folder, size, with_twin):
         self.folder = folder
         self.size = size
         self.work = os.path.join(folder, "work")
@@ -69,7 +69,7 @@ class Chain:
         self.flat = os.path.join(folder, FLAT)
         os.mkdir(self.overlays)
         self.new_work()
-        self.make()
+        self.make(with_twin)
 
     def overlay(self, name):
         return os.path.join(self.overlays, name)
@@ -78,7 +78,7 @@ class Chain:
         shutil.rmtree(self.work, ignore_errors=True)
         os.mkdir(self.work)
 
-    def make(self):
+    def make(self, with_twin):
         count = self.size // CLUSTER
         below, above = Content(1, CLUSTER), Content(2, CLUSTER)
         base, own = (mixed_clusters(count, seed) for seed in ("base", "own"))
@@ -86,7 +86,8 @@ class Chain:
         write_raw(self.base, self.size, base, below)
         qed = Qed(self.size)
         qed.write(self.overlay(QED), own, backing, above)
-        qed.write(self.overlay(TWIN), own[::-1], backing, above)
+        if with_twin:
+            qed.write(self.overlay(TWIN), own[::-1], backing, above)
         write_add_cow(self.overlay(ADD_COW), self.overlay(DATA), self.size, own,
                       backing, above)
         run(QEMU, "convert", "-f", "qed", "-O", "raw", self.overlay(QED),
@@ -277,7 +278,8 @@ def measure_once(job, way, first):
     """One sample; `first`: the work is looked at, too."""
     planned = job.prepare(way)
     output = os.path.join(job.folder, "output-" + way.program)
-    os.sync()  # nothing of what went before is written while the clock runs
+    # Nothing of what went before is to be written while the clock runs.
+    run("sync", "--file-system", job.folder)
     touch_memory(job.touched)
     try:
         cost = timed(job.folder, planned.command, planned.written, output,
@@ -312,11 +314,11 @@ def target_of(job, place):
     return SEVERAL if place == "xfs" else job.target
 
 
-def chain_jobs(chain, on_tmpfs):
+def chain_jobs(chain, with_compare):
     both = ("qed", "add-cow")
     yield Convert(chain, "convert", "convert to raw", both)
     yield Flatten(chain, "flatten", "flatten", both)
-    if on_tmpfs:
+    if with_compare:
         yield CompareFlat(chain, "compare", "compare with the flat copy", both)
         yield CompareTwins(chain, "compare-twins",
                            "compare of two overlays of one base")
@@ -324,9 +326,10 @@ def chain_jobs(chain, on_tmpfs):
 
 def chain_samples(folder, place, settings):
     say("the chain on " + place)
-    chain = Chain(folder, settings.disk)
+    with_compare = place == "tmpfs"
+    chain = Chain(folder, settings.disk, with_compare)
     samples = []
-    for job in chain_jobs(chain, place == "tmpfs"):
+    for job in chain_jobs(chain, with_compare):
         say("%s, on %s" % (job.title, place))
         chain.warm()
         samples += measure(job, place, settings.rounds)
