@@ -26,10 +26,11 @@ def start(command, output, errors):
 
     The peak that the kernel keeps for a process begins with that of the
     process it was forked from, and this one may be larger than what is
-    measured. So a shell starts it, and leaves it behind.
+    measured. So a shell starts it and leaves it behind, by exec: a shell that
+    goes on would take the status of a child that ends early.
     """
     adopt_orphans()
-    script = 'o=$1 e=$2; shift 2; "$@" >"$o" 2>"$e" & echo $!'
+    script = 'o=$1 e=$2; shift 2; "$@" >"$o" 2>"$e" & exec echo $!'
     return int(subprocess.run(
         ["sh", "-c", script, "sh", output, errors, *command], check=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).stdout)
