@@ -92,17 +92,21 @@ absl::Status Conversion::CreateTarget() {
   if (!create.image_file.empty()) {
     files.push_back(ResolveLinkName(target_path_, create.image_file));
   }
+  std::vector<std::string> missing;
   for (const std::string& file : files) {
     RETURN_IF_ERROR(CheckNotOfSource(file));
-    if (!file_system_.Stat(file).ok()) created_.push_back(file);
+    if (!file_system_.Stat(file).ok()) missing.push_back(file);
   }
   ASSIGN_OR_RETURN(const CreateResult created,
                    CreateImage(file_system_, target_path_, create));
   result_.warnings.insert(result_.warnings.end(), created.warnings.begin(),
                           created.warnings.end());
   // An image file that was there already holds what it held.
-  target_is_zero_ = create.backing_file.empty() &&
-                    (create.image_file.empty() || created_.back() == files[1]);
+  target_is_zero_ =
+      create.backing_file.empty() &&
+      (create.image_file.empty() ||
+       std::find(missing.begin(), missing.end(), files[1]) != missing.end());
+  created_ = std::move(missing);
   return absl::OkStatus();
 }
 
