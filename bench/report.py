@@ -190,7 +190,7 @@ def markdown(result):
                 [number(c) if isinstance(c, float) else str(c) for c in row]
                 for row in section["rows"]]))
     versions = ", ".join("%s: %s" % item for item in result["versions"].items())
-    return """# How fast the views are
+    return """# How fast it is
 
 Made by `%s`.
 
