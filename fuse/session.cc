@@ -234,7 +234,10 @@ class Session {
     Unmount();
     signals_.Stop();
     if (!stopping_.exchange(true)) NotifyService("STOPPING=1");
-    if (result < 0) {
+    // ECONNABORTED ends a session as ENODEV does, which libfuse takes for 0: a
+    // detached mount whose last file was closed while a thread read, or an
+    // abort through fusectl.
+    if (result < 0 && result != -ECONNABORTED) {
       return Fail(ErrnoError(-result, "/dev/fuse"), kExitSystem);
     }
     if (!answered_.load()) return kExitMount;

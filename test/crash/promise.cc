@@ -62,7 +62,7 @@ void Promise::Begin(const DiskRequest& request) {
 }
 
 void Promise::End(const DiskRequest& request) {
-  fingerprint_ = absl::HashOf(fingerprint_, "returned");
+  fingerprint_ = absl::HashOf(fingerprint_, absl::string_view("returned"));
   if (request.kind == Kind::kGrow) size_ = new_size_;
   if (request.kind != Kind::kFlush) return;
   for (const auto& [sector, versions] : later_) {
@@ -72,7 +72,7 @@ void Promise::End(const DiskRequest& request) {
 }
 
 std::string Promise::Observe(absl::string_view content) {
-  fingerprint_ = absl::HashOf(fingerprint_, "killed");
+  fingerprint_ = absl::HashOf(fingerprint_, absl::string_view("killed"));
   std::string failure = Check(content);
   if (!failure.empty()) return failure;
   const std::string padded = Padded(std::string(content));

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -145,6 +146,27 @@ TEST_F(MountLifecycleTest, SigtermServesOpenViewsUntilTheyAreClosed) {
   uint8_t data[12];
   ASSERT_TRUE((*image)->Read(4096, absl::MakeSpan(data)).ok());
   EXPECT_EQ(std::string(data, data + 12), "still served");
+}
+
+TEST_F(MountLifecycleTest, AnAbortedConnectionIsAnEndLikeAnyOther) {
+  Daemon daemon(source_.path());
+  ASSERT_TRUE(daemon.mounted()) << daemon.Log();
+  const int fd = open(daemon.File("disk.raw").c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  ASSERT_EQ(pwrite(fd, "written before", 14, 4096), 14);
+  struct stat root;
+  ASSERT_EQ(stat(daemon.mountpoint().c_str(), &root), 0);
+  const TemporaryDirectory control;
+  MustRun("unshare -m sh -ec 'mount -t fusectl none " + control.path() +
+          "; echo 1 > " +
+          control / (std::to_string(minor(root.st_dev)) + "/abort") + "'");
+  EXPECT_EQ(daemon.WaitForExit(), 0) << daemon.Log();
+  close(fd);
+  const auto image = OpenImage(PosixFileSystem(), source_ / "disk", {});
+  ASSERT_TRUE(image.ok()) << image.status();
+  uint8_t data[14];
+  ASSERT_TRUE((*image)->Read(4096, absl::MakeSpan(data)).ok());
+  EXPECT_EQ(std::string(data, data + 14), "written before");
 }
 
 TEST_F(MountLifecycleTest, ASecondSignalFlushesAndLeaves) {
