@@ -11,6 +11,7 @@
 #include "format/link_name.h"
 #include "format/registry.h"
 #include "image/open_chain.h"
+#include "ops/recorded_names.h"
 
 namespace flatcow {
 namespace {
@@ -77,13 +78,8 @@ absl::Status Creation::OpenBacking() {
                                          kMaxChainFiles, " files"));
   }
   if (options_.backing_format.empty()) {
-    options_.backing_format = (*image)->Info().format;
-    if (options_.backing_format == "raw") {
-      result_.warnings.push_back(
-          absl::StrCat("backing file '", options_.backing_file,
-                       "' has no magic and is recorded as raw; say so with "
-                       "-F raw"));
-    }
+    options_.backing_format = FoundBackingFormat(
+        options_.backing_file, (*image)->Info(), result_.warnings);
   }
   return absl::OkStatus();
 }

@@ -18,7 +18,7 @@ absl::Status RecordNames(File& file, const FormatDriver& driver,
                          const AmendOptions& change);
 
 // The format to record for a backing file that was opened without one being
-// given; adds the warning that create gives, too, where it has no magic.
+// given; adds a warning where it has no magic.
 std::string FoundBackingFormat(const std::string& name, const ImageInfo& info,
                                std::vector<std::string>& warnings);
 
