@@ -117,12 +117,14 @@ class Layer {
   // CheckSize: can the format hold the size (EINVAL, EFBIG)?
   // PrepareGrow: drops stale entries past the old end and gives zero state to
   // the new clusters that lie below `backing_size`; durable after a round.
-  // PrepareShrink: drops the entries past the new end; durable after a round.
+  // DropEntries: drops what lies at the start of `rest`, a range of whole
+  // clusters that is to be cut off; durable after a round. Return values: bytes
+  // done, so few that a round in between bounds the memory.
   // FinishResize: changes the size, durably; a failed write leaves the old one.
   virtual absl::Status CheckSize(uint64_t new_size) const = 0;
   virtual absl::Status PrepareGrow(uint64_t new_size,
                                    uint64_t backing_size) = 0;
-  virtual absl::Status PrepareShrink(uint64_t new_size) = 0;
+  virtual absl::StatusOr<uint64_t> DropEntries(Extent rest) = 0;
   virtual absl::Status FinishResize(uint64_t new_size, Syncer& syncer) = 0;
 };
 

@@ -282,7 +282,11 @@ absl::Status Overlay::Shrink(uint64_t new_size) {
   if (new_size == Size()) return absl::OkStatus();
   Layer& layer = chain_.top();
   RETURN_IF_ERROR(layer.CheckSize(new_size));
-  RETURN_IF_ERROR(layer.PrepareShrink(new_size));
+  for (uint64_t at = RoundUp(new_size, layer.cluster_size()); at < Size();) {
+    ASSIGN_OR_RETURN(const uint64_t done, layer.DropEntries({at, Size() - at}));
+    at += done;
+    RETURN_IF_ERROR(FlushIfCacheIsFull());
+  }
   RETURN_IF_ERROR(RunRounds());
   RETURN_IF_ERROR(layer.FinishResize(new_size, syncer_));
   size_.store(new_size);

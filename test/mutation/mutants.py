@@ -441,7 +441,8 @@ VERB_MUTANTS = [
            ["crash"]),
     Mutant("shrink-keeps-tables", QED,
            [("    RETURN_IF_ERROR(DropTable(index));\n"
-             "    bad_tables_.erase(index);\n", "")],
+             "    bad_tables_.erase(index);\n",
+             "    bad_tables_.erase(index);\n")],
            ["ops"]),
     Mutant("copied-zeroes-left-as-they-are", "src/image/overlay_populate.cc",
            [("if (!reservation.reads_zero) "

@@ -20,6 +20,8 @@ constexpr size_t kWordsAtOnce = 64;
 // A round looks at this many clusters at most for whether they are allocated
 // (2 MiB of bitmap), so that no flush takes longer for the size of the disk.
 constexpr uint64_t kClustersARound = uint64_t{1} << 24;
+// Bits cleared in one go: 128 KiB of the bitmap.
+constexpr uint64_t kClustersADrop = uint64_t{1} << 20;
 constexpr uint64_t kMaxSize = std::numeric_limits<int64_t>::max();
 
 }  // namespace
@@ -196,22 +198,20 @@ absl::Status AddCowLayer::PrepareGrow(uint64_t new_size,
                        });
 }
 
-absl::Status AddCowLayer::PrepareShrink(uint64_t new_size) {
-  if (IsFlat()) return absl::OkStatus();
-  for (uint64_t at = RoundUp(new_size, cluster_size()); at < size();) {
-    ASSIGN_OR_RETURN(const Mapping mapping, Map({at, size() - at}));
-    if (mapping.kind == Mapping::Kind::kData) {
-      const uint64_t first = at >> header_.cluster_bits;
-      const uint64_t count = DivideRoundingUp(mapping.length, cluster_size());
-      RETURN_IF_ERROR(pages_.Modify(WordOf(first), WordCount(first, count),
-                                    [&](uint64_t word, uint64_t old) {
-                                      return old & ~MaskIn(word, first, count);
-                                    }));
-    }
-    at += mapping.length;
-  }
-  complete_below_ = std::min(complete_below_, new_size);
-  return absl::OkStatus();
+absl::StatusOr<uint64_t> AddCowLayer::DropEntries(Extent rest) {
+  if (IsFlat()) return rest.length;
+  complete_below_ = std::min(complete_below_, rest.offset);
+  const uint64_t most = kClustersADrop << header_.cluster_bits;
+  ASSIGN_OR_RETURN(const Mapping mapping,
+                   Map({rest.offset, std::min(rest.length, most)}));
+  if (mapping.kind == Mapping::Kind::kBacking) return mapping.length;
+  const uint64_t first = rest.offset >> header_.cluster_bits;
+  const uint64_t count = DivideRoundingUp(mapping.length, cluster_size());
+  RETURN_IF_ERROR(pages_.Modify(WordOf(first), WordCount(first, count),
+                                [&](uint64_t word, uint64_t old) {
+                                  return old & ~MaskIn(word, first, count);
+                                }));
+  return mapping.length;
 }
 
 absl::Status AddCowLayer::FinishResize(uint64_t new_size, Syncer& syncer) {

@@ -51,7 +51,7 @@ class AddCowLayer final : public Layer {
 
   absl::Status CheckSize(uint64_t new_size) const override;
   absl::Status PrepareGrow(uint64_t new_size, uint64_t backing_size) override;
-  absl::Status PrepareShrink(uint64_t new_size) override;
+  absl::StatusOr<uint64_t> DropEntries(Extent rest) override;
   absl::Status FinishResize(uint64_t new_size, Syncer& syncer) override;
 
  private:

@@ -396,24 +396,42 @@ absl::Status QedLayer::PrepareGrow(uint64_t new_size, uint64_t backing_size) {
   }
   RETURN_IF_ERROR(LoadTables(new_size));
   // The table that the old end lies in may have entries behind it.
-  if (first_new % reach != 0) RETURN_IF_ERROR(DropEntriesFrom(first_new));
+  for (uint64_t at = first_new; at % reach != 0;) {
+    ASSIGN_OR_RETURN(const uint64_t done,
+                     DropEntries({at, reach - at % reach}));
+    at += done;
+  }
   const uint64_t below =
       RoundUp(std::min(new_size, backing_size), cluster_size);
   if (below <= first_new) return absl::OkStatus();
   return MarkZero({first_new, below - first_new});
 }
 
-absl::Status QedLayer::PrepareShrink(uint64_t new_size) {
+absl::StatusOr<uint64_t> QedLayer::DropEntries(Extent rest) {
   const uint64_t reach = geometry_.table_reach();
-  const uint64_t first_gone = RoundUp(new_size, geometry_.cluster_size());
-  if (first_gone % reach != 0) RETURN_IF_ERROR(DropEntriesFrom(first_gone));
-  const uint64_t tables = geometry_.ReachableTables(size());
-  for (uint64_t index = DivideRoundingUp(first_gone, reach); index < tables;
-       ++index) {
+  if (rest.offset % reach == 0) {
+    const uint64_t index = geometry_.L1Index(rest.offset);
     RETURN_IF_ERROR(DropTable(index));
     bad_tables_.erase(index);
+    return std::min(rest.length, reach);
   }
-  return absl::OkStatus();
+  const uint64_t in_table = std::min(rest.length, reach - rest.offset % reach);
+  ASSIGN_OR_RETURN(const Table table, FindTable(rest.offset));
+  if (table.offset == 0) return in_table;
+  const uint64_t first =
+      Geometry::L2Word(table.offset, geometry_.L2Index(rest.offset));
+  const uint64_t wanted = DivideRoundingUp(in_table, geometry_.cluster_size());
+  std::array<uint64_t, kEntriesAtOnce> entries;
+  const size_t ask =
+      static_cast<size_t>(std::min<uint64_t>(entries.size(), wanted));
+  ASSIGN_OR_RETURN(const size_t count,
+                   pages_.Read(first, absl::MakeSpan(entries).first(ask)));
+  if (std::any_of(entries.begin(), entries.begin() + count,
+                  [](uint64_t entry) { return entry != kUnallocated; })) {
+    RETURN_IF_ERROR(pages_.Modify(
+        first, count, [](uint64_t, uint64_t) { return kUnallocated; }));
+  }
+  return std::min(in_table, count * geometry_.cluster_size());
 }
 
 absl::Status QedLayer::DropTable(uint64_t l1_index) {
@@ -421,15 +439,6 @@ absl::Status QedLayer::DropTable(uint64_t l1_index) {
   ASSIGN_OR_RETURN(const uint64_t entry, pages_.ReadWord(word));
   if (entry == 0) return absl::OkStatus();
   return pages_.Modify(word, 1, [](uint64_t, uint64_t) { return 0; });
-}
-
-absl::Status QedLayer::DropEntriesFrom(uint64_t guest_offset) {
-  ASSIGN_OR_RETURN(const Table table, FindTable(guest_offset));
-  if (table.offset == 0) return absl::OkStatus();
-  const uint64_t first = geometry_.L2Index(guest_offset);
-  return pages_.Modify(Geometry::L2Word(table.offset, first),
-                       geometry_.table_entries() - first,
-                       [](uint64_t, uint64_t) { return kUnallocated; });
 }
 
 absl::Status QedLayer::WriteSize(uint64_t size) {

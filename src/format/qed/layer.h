@@ -65,7 +65,7 @@ class QedLayer final : public Layer {
 
   absl::Status CheckSize(uint64_t new_size) const override;
   absl::Status PrepareGrow(uint64_t new_size, uint64_t backing_size) override;
-  absl::Status PrepareShrink(uint64_t new_size) override;
+  absl::StatusOr<uint64_t> DropEntries(Extent rest) override;
   absl::Status FinishResize(uint64_t new_size, Syncer& syncer) override;
 
  private:
@@ -95,8 +95,6 @@ class QedLayer final : public Layer {
 
   // Sets an L1 entry to 0.
   absl::Status DropTable(uint64_t l1_index);
-  // Drops the entries of one table that lie at or behind the guest offset.
-  absl::Status DropEntriesFrom(uint64_t guest_offset);
   absl::Status WriteSize(uint64_t size);
 
   absl::StatusOr<uint64_t> Extend(uint64_t length)

@@ -62,7 +62,9 @@ class RawLayer final : public Layer {
   absl::Status PrepareGrow(uint64_t, uint64_t) override {
     return absl::OkStatus();
   }
-  absl::Status PrepareShrink(uint64_t) override { return absl::OkStatus(); }
+  absl::StatusOr<uint64_t> DropEntries(Extent rest) override {
+    return rest.length;
+  }
   absl::Status FinishResize(uint64_t new_size, Syncer& syncer) override {
     RETURN_IF_ERROR(file_.Truncate(new_size));
     RETURN_IF_ERROR(syncer.Sync(file_));
