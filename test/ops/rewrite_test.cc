@@ -363,6 +363,19 @@ TEST_P(ShrinkTest, WholeTablesGo) {
   EXPECT_EQ(Must(CheckImage(files_, "/a", {})).allocated_clusters, 2u);
 }
 
+TEST_P(ShrinkTest, WhatIsLeftMayBeWhole) {
+  MakeImage(16 * kCluster);
+  const auto image = Open("/a", Access::kReadWrite);
+  WriteDisk(*image, 0, PatternText(3, 6 * kCluster));
+  Must(image->Flush());
+  Must(image->Shrink(5 * kCluster + 512));
+  Must(image->Flush());
+  EXPECT_EQ(Must(ReadImageInfo(files_, "/a", {.lock = false})).all_allocated,
+            !qed());
+  EXPECT_TRUE(Shows(
+      *image, PatternText(3, 6 * kCluster).substr(0, 5 * kCluster + 512)));
+}
+
 TEST_P(ShrinkTest, OnlyWhereItWasAskedFor) {
   MakeImage(16 * kCluster);
   EXPECT_TRUE(

@@ -143,7 +143,7 @@ bool AddCowLayer::IsComplete() {
     if (!mapping.ok() || mapping->kind != Mapping::Kind::kData) return false;
     complete_below_ += mapping->length;
   }
-  return complete_below_ == size();
+  return complete_below_ >= size();
 }
 
 absl::Status AddCowLayer::MarkIfComplete(Syncer& syncer) {
