@@ -46,6 +46,7 @@ absl::StatusOr<uint64_t> ResizeImage(FileSystem& file_system,
     ASSIGN_OR_RETURN(new_size, NewSize(size, options, path));
     if (new_size >= size) {
       RETURN_IF_ERROR(image->Resize(new_size));
+      RETURN_IF_ERROR(image->Flush());
       return new_size;
     }
     if (!options.shrink) {
