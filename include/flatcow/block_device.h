@@ -22,7 +22,8 @@ class BlockDevice {
  public:
   virtual ~BlockDevice() = default;
 
-  // The disk's size; changes only by Resize().
+  // The disk's size; changes only by Resize() and what an Image has besides:
+  // Shrink(), AdoptGrowth().
   virtual uint64_t Size() const = 0;
 
   // Return values: bytes read, less than buffer.size() only when the disk ends

@@ -180,7 +180,6 @@ struct FlattenOptions {
 };
 
 struct FlattenResult {
-  std::string format = {};
   uint64_t copied_bytes = 0;  // data; the host may have shared its blocks
   // add-cow: this file is the disk now, byte for byte.
   std::string data_file = {};

@@ -14,8 +14,6 @@
 namespace flatcow {
 namespace {
 
-constexpr uint64_t kCompareBytes = kPieceBytes / 2;  // a buffer holds both
-
 // What was found first on the disk, whichever thread found it.
 class Finding {
  public:
@@ -83,7 +81,7 @@ Stretch Comparison::Survey(uint64_t offset) {
 void Comparison::Compare(const Piece& piece, absl::Span<uint8_t> buffer) {
   const auto length = static_cast<size_t>(piece.extent.length);
   const auto a = buffer.first(length);
-  const auto b = buffer.subspan(kCompareBytes, length);
+  const auto b = buffer.subspan(kPairBytes, length);
   const uint64_t offset = piece.extent.offset;
   absl::Status status = ReadPadded(first_, offset, a);
   if (status.ok()) status = ReadPadded(second_, offset, b);
@@ -104,7 +102,7 @@ absl::StatusOr<CompareResult> Comparison::Run() {
                          .sizes_differ = true};
   }
   RETURN_IF_ERROR(WorkOnPieces(
-      std::max(first_.Size(), second_.Size()), options_.work, kCompareBytes,
+      std::max(first_.Size(), second_.Size()), options_.work, kPairBytes,
       [this](uint64_t offset) { return Survey(offset); },
       [this](const Piece& piece, absl::Span<uint8_t> buffer) {
         Compare(piece, buffer);

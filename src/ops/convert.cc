@@ -19,7 +19,6 @@
 namespace flatcow {
 namespace {
 
-constexpr uint64_t kDiffBytes = kPieceBytes / 2;  // a buffer holds both
 // What is compared with the backing file is written in units of so many bytes.
 constexpr uint64_t kDiffUnit = 4096;
 
@@ -169,7 +168,7 @@ absl::Status Conversion::CopyDifferences(const Piece& piece,
                                          absl::Span<uint8_t> buffer) {
   const auto length = static_cast<size_t>(piece.extent.length);
   const auto shown = buffer.first(length);
-  const auto below = buffer.subspan(kDiffBytes, length);
+  const auto below = buffer.subspan(kPairBytes, length);
   const uint64_t begin = piece.extent.offset;
   RETURN_IF_ERROR(ReadPadded(*source_, begin, shown));
   RETURN_IF_ERROR(ReadPadded(*base_, begin, below));
@@ -215,7 +214,7 @@ absl::StatusOr<ConvertResult> Conversion::Run() {
   RETURN_IF_ERROR(WorkOnPieces(
       // A size that was rounded up is made up with zeroes.
       options_.create_target ? target_->Size() : source_->Size(), options_.work,
-      base_ != nullptr ? kDiffBytes : kPieceBytes,
+      base_ != nullptr ? kPairBytes : kPieceBytes,
       [this](uint64_t offset) { return Survey(offset); },
       [this](const Piece& piece, absl::Span<uint8_t> buffer) {
         return Copy(piece, buffer);

@@ -42,7 +42,7 @@ absl::StatusOr<FlattenResult> FlattenImage(FileSystem& file_system,
     return MakeError(ENOTSUP, absl::StrCat(info.path, ": a ", info.format,
                                            " image has no backing file"));
   }
-  FlattenResult result{.format = info.format, .warnings = image->Warnings()};
+  FlattenResult result{.warnings = image->Warnings()};
   if (info.data_file.has_value()) result.data_file = info.data_file->path;
   const bool becomes_flat = driver->mark_flat != nullptr;
   if (info.all_allocated || (!info.backing.has_value() && !becomes_flat)) {

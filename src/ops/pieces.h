@@ -18,6 +18,8 @@ namespace flatcow {
 // The buffer of a worker. A piece with data is at most so long, and does not
 // cross a multiple of it.
 inline constexpr uint64_t kPieceBytes = 2 << 20;
+// The same where a buffer holds what two disks show.
+inline constexpr uint64_t kPairBytes = kPieceBytes / 2;
 
 // What is to be done with a stretch of the disk.
 enum class Todo {

@@ -20,8 +20,6 @@
 namespace flatcow {
 namespace {
 
-constexpr uint64_t kCompareBytes = kPieceBytes / 2;  // a buffer holds both
-
 class Rebase {
  public:
   Rebase(FileSystem& file_system, const std::string& path,
@@ -103,7 +101,7 @@ absl::StatusOr<Stretch> Rebase::Survey(uint64_t offset) {
 absl::Status Rebase::Settle(const Piece& piece, absl::Span<uint8_t> buffer) {
   const auto length = static_cast<size_t>(piece.extent.length);
   const auto shown = buffer.first(length);
-  const auto next = buffer.subspan(kCompareBytes, length);
+  const auto next = buffer.subspan(kPairBytes, length);
   const uint64_t begin = piece.extent.offset;
   RETURN_IF_ERROR(image_->Read(begin, shown).status());
   if (backing_ != nullptr) {
@@ -139,7 +137,7 @@ absl::StatusOr<RebaseResult> Rebase::Run() {
   cursor_ = std::make_unique<SegmentCursor>(*image_);
   RETURN_IF_ERROR(OpenNewBacking());
   RETURN_IF_ERROR(WorkOnPieces(
-      image_->Size(), options_.work, kCompareBytes,
+      image_->Size(), options_.work, kPairBytes,
       [this](uint64_t offset) { return Survey(offset); },
       [this](const Piece& piece, absl::Span<uint8_t> buffer) {
         return Settle(piece, buffer);
