@@ -27,8 +27,8 @@ void CreateOverlay(FileSystem& files, const std::string& path,
   options.backing_format = overlay.backing_format;
   options.cluster_size = kClusterBytes;
   if (overlay.format == "add-cow") {
-    options.image_file = absl::StrCat(path, ".data");
-    CreateRaw(files, options.image_file, *options.size);
+    options.data_file = absl::StrCat(path, ".data");
+    CreateRaw(files, options.data_file, *options.size);
   }
   Need(CreateImage(files, path, options).status());
 }

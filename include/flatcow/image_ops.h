@@ -28,11 +28,13 @@ struct CreateOptions {
   std::string backing_format = {};    // empty: found by magic
   // The backing file is recorded without being opened (needs `size`).
   bool unsafe_backing = false;
-  bool force = false;             // an existing file may be overwritten
-  uint32_t cluster_size = 0;      // bytes; 0: 65536
-  uint32_t table_size = 0;        // QED: clusters in a table; 0: 4
-  std::string image_file = {};    // add-cow: as to be recorded; must be given
-  std::string image_format = {};  // add-cow; empty: raw
+  bool force = false;         // an existing file may be overwritten
+  uint32_t cluster_size = 0;  // bytes; 0: 65536
+  uint32_t table_size = 0;    // QED: clusters in a table; 0: 4
+  // The file that written clusters are in, as to be recorded. add-cow, where it
+  // is called the image file: must be given.
+  std::string data_file = {};
+  std::string data_format = {};  // add-cow; empty: raw
 };
 
 struct CreateResult {
@@ -265,8 +267,8 @@ struct AmendOptions {
   std::string format = {};
   std::optional<std::string> backing_file = {};
   std::optional<std::string> backing_format = {};
-  std::optional<std::string> image_file = {};    // add-cow
-  std::optional<std::string> image_format = {};  // add-cow
+  std::optional<std::string> data_file = {};    // add-cow: its image file
+  std::optional<std::string> data_format = {};  // add-cow
 };
 
 // Errors: as RebaseImage().

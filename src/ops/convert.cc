@@ -88,8 +88,8 @@ absl::Status Conversion::CreateTarget() {
   CreateOptions create = options_.target;
   create.size = source_->Size();
   std::vector<std::string> files = {target_path_};
-  if (!create.image_file.empty()) {
-    files.push_back(ResolveLinkName(target_path_, create.image_file));
+  if (!create.data_file.empty()) {
+    files.push_back(ResolveLinkName(target_path_, create.data_file));
   }
   std::vector<std::string> missing;
   for (const std::string& file : files) {
@@ -103,7 +103,7 @@ absl::Status Conversion::CreateTarget() {
   // An image file that was there already holds what it held.
   target_is_zero_ =
       create.backing_file.empty() &&
-      (create.image_file.empty() ||
+      (create.data_file.empty() ||
        std::find(missing.begin(), missing.end(), files[1]) != missing.end());
   created_ = std::move(missing);
   return absl::OkStatus();

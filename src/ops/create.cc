@@ -72,7 +72,7 @@ absl::Status Creation::OpenBacking() {
   }
   backing_size_ = (*image)->Size();
   base_paths_ = (*image)->ChainPaths();
-  const size_t own_files = options_.image_file.empty() ? 1 : 2;
+  const size_t own_files = options_.data_file.empty() ? 1 : 2;
   if (base_paths_.size() + own_files > kMaxChainFiles) {
     return MakeError(ELOOP, absl::StrCat("the chain would have more than ",
                                          kMaxChainFiles, " files"));
@@ -90,9 +90,9 @@ absl::Status Creation::DecideSize() {
     options_.size = backing_size_;
     return absl::OkStatus();
   }
-  if (!options_.image_file.empty()) {
+  if (!options_.data_file.empty()) {
     const auto stat =
-        file_system_.Stat(ResolveLinkName(path_, options_.image_file));
+        file_system_.Stat(ResolveLinkName(path_, options_.data_file));
     if (stat.ok()) {
       options_.size = stat->size;
       return absl::OkStatus();
@@ -104,8 +104,8 @@ absl::Status Creation::DecideSize() {
 }
 
 absl::Status Creation::OpenImageFile() {
-  if (options_.image_file.empty()) return absl::OkStatus();
-  const std::string path = ResolveLinkName(path_, options_.image_file);
+  if (options_.data_file.empty()) return absl::OkStatus();
+  const std::string path = ResolveLinkName(path_, options_.data_file);
   const auto stat = file_system_.Stat(path);
   if (ErrnoOf(stat.status()) == ENOENT) {
     ASSIGN_OR_RETURN(data_.file, file_system_.Create(path));
@@ -116,7 +116,7 @@ absl::Status Creation::OpenImageFile() {
   if (!stat.ok()) return stat.status();
   if (stat->size != *options_.size) {
     return MakeError(
-        EINVAL, absl::StrCat("image file '", options_.image_file, "' has ",
+        EINVAL, absl::StrCat("image file '", options_.data_file, "' has ",
                              stat->size, " bytes, expected ", *options_.size,
                              ": its length is the size of the disk; "
                              "resize it or give its size"));

@@ -36,8 +36,8 @@ absl::StatusOr<DiskShape> ShapeOf(CreateOptions& target) {
   ASSIGN_OR_RETURN(const FormatDriver* const driver,
                    FormatByName(target.format));
   // No file of the kind is looked for.
-  if (target.format == "add-cow" && target.image_file.empty()) {
-    target.image_file = "image";
+  if (target.format == "add-cow" && target.data_file.empty()) {
+    target.data_file = "image";
   }
   RETURN_IF_ERROR(driver->check_create(target));
   return driver->shape(target);

@@ -46,18 +46,18 @@ absl::Status RecordNames(File& file, const FormatDriver& driver,
                                           " image names no other file"));
   }
   RETURN_IF_ERROR(CheckFormat(change.backing_format));
-  RETURN_IF_ERROR(CheckFormat(change.image_format));
+  RETURN_IF_ERROR(CheckFormat(change.data_format));
   ASSIGN_OR_RETURN(const FormatHeader header, driver.read_header(file));
   std::optional<ImageLink> backing = header.backing;
   std::optional<ImageLink> data_file = header.data_file;
   RETURN_IF_ERROR(ChangeBacking(file, change, backing));
-  if (change.image_file.has_value() || change.image_format.has_value()) {
+  if (change.data_file.has_value() || change.data_format.has_value()) {
     if (!data_file.has_value()) {
       return MakeError(EINVAL, absl::StrCat(file.path(), ": a ", driver.name,
                                             " image has no image file"));
     }
-    data_file->name = change.image_file.value_or(data_file->name);
-    data_file->format = change.image_format.value_or(data_file->format);
+    data_file->name = change.data_file.value_or(data_file->name);
+    data_file->format = change.data_format.value_or(data_file->format);
   }
   if (backing == header.backing && data_file == header.data_file) {
     return absl::OkStatus();

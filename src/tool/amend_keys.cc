@@ -32,8 +32,8 @@ constexpr AmendKey kBackingFormat = {"backing_fmt", "FMT",
 constexpr AmendKey kAddCowKeys[] = {
     {"compat", "final", "layout of the header", CheckCompat},
     {"image_file", "NAME", "file that written clusters are in",
-     StoreText<&AmendOptions::image_file>},
-    {"image_fmt", "FMT", "its format", StoreText<&AmendOptions::image_format>},
+     StoreText<&AmendOptions::data_file>},
+    {"image_fmt", "FMT", "its format", StoreText<&AmendOptions::data_format>},
     kBackingFile,
     kBackingFormat,
 };

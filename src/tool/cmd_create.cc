@@ -47,9 +47,8 @@ std::string FormattedLine(const std::string& file, const CreateOptions& options,
     add("backing_fmt", result.backing_format);
   }
   if (options.format == "add-cow") {
-    add("image_file", options.image_file);
-    add("image_fmt",
-        options.image_format.empty() ? "raw" : options.image_format);
+    add("image_file", options.data_file);
+    add("image_fmt", options.data_format.empty() ? "raw" : options.data_format);
   }
   if (result.cluster_size != 0) {
     add("cluster_size", absl::StrCat(result.cluster_size));

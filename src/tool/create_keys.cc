@@ -43,9 +43,9 @@ constexpr CreateKey kClusterSize = {
 constexpr CreateKey kAddCowKeys[] = {
     {"image_file", "NAME",
      "file that written clusters go to (required; made if missing)",
-     StoreText<&CreateOptions::image_file>},
+     StoreText<&CreateOptions::data_file>},
     {"image_fmt", "FMT", "its format (default: raw)",
-     StoreText<&CreateOptions::image_format>},
+     StoreText<&CreateOptions::data_format>},
     kBackingFile,
     kBackingFormat,
     kClusterSize,

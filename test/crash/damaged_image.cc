@@ -64,7 +64,7 @@ void MakeAddCow(MemoryFileSystem& files) {
   image.backing_file = "base.raw";
   image.backing_format = "raw";
   image.cluster_size = kCluster;
-  image.image_file = "data";
+  image.data_file = "data";
   Make(files, kChainImage, image);
   WriteSome(files);
 }

@@ -38,7 +38,7 @@ void MakeOverlay(MemoryFileSystem& files, const std::string& format) {
   image.backing_format = "raw";
   image.cluster_size = kCluster;
   if (format == "add-cow") {
-    image.image_file = "data";
+    image.data_file = "data";
     files.SetContents("/disks/data", PatternText(4, *image.size));
   }
   Make(files, kChainImage, image);
@@ -202,7 +202,7 @@ Run ConvertTo(const std::string& format, const std::string& base) {
     if (format != "raw") options.target.cluster_size = kCluster;
     options.target.backing_file = base;
     if (!base.empty()) options.target.backing_format = "raw";
-    if (format == "add-cow") options.target.image_file = "new_data";
+    if (format == "add-cow") options.target.data_file = "new_data";
     options.work = kAlone;
     if (again && files.Stat("/disks/new_data").ok()) {
       RETURN_IF_ERROR(files.Remove("/disks/new_data"));

@@ -120,7 +120,7 @@ Verb Create(const std::string& name, const MakeFiles& prepare, bool force,
   const auto run = [=](FileSystem& files, bool again) {
     CreateOptions options = OptionsOf(image);
     options.force = force || again;
-    if (again) RemoveEmpty(files, absl::StrCat("/disks/", image.image_file));
+    if (again) RemoveEmpty(files, absl::StrCat("/disks/", image.data_file));
     return CreateImage(files, kChainImage, options).status();
   };
   return Complete({"create_" + name, prepare, run, nullptr}, ExamineNew);
@@ -149,7 +149,7 @@ NewImage Overlay(const std::string& format, const std::string& backing) {
   image.size = 9 << 12;
   image.backing_file = backing;
   if (!backing.empty()) image.backing_format = "raw";
-  if (format == "add-cow") image.image_file = "new_data";
+  if (format == "add-cow") image.data_file = "new_data";
   return image;
 }
 
@@ -159,7 +159,7 @@ std::vector<Verb> AllVerbs() {
   const auto nothing = [](MemoryFileSystem&) {};
   const std::string base = "base.raw";
   NewImage same_data = Overlay("add-cow", base);
-  same_data.image_file = "data";
+  same_data.data_file = "data";
   same_data.size = 8 << 12;
   return {
       Create("qed", MakeBase, false, Overlay("qed", base)),

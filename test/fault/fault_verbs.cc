@@ -281,7 +281,7 @@ std::vector<FaultVerb> AllFaultVerbs() {
   const NewImage addcow{.format = "add-cow",
                         .backing_file = "base.raw",
                         .backing_format = "raw",
-                        .image_file = "data"};
+                        .data_file = "data"};
   verbs.insert(verbs.end(),
                {{"create_raw", Effect::kCreates, OnlyBase, Create(raw)},
                 {"create_qed", Effect::kCreates, OnlyBase, Create(qed)},
@@ -298,7 +298,7 @@ std::vector<FaultVerb> AllFaultVerbs() {
        {"convert_to_qed_on_base", Effect::kCreates, OnlyBase,
         Quietly(ConvertTo(qed))},
        {"convert_to_addcow", Effect::kCreates, OnlyBase,
-        Quietly(ConvertTo({.format = "add-cow", .image_file = "data"}))}});
+        Quietly(ConvertTo({.format = "add-cow", .data_file = "data"}))}});
   for (const auto& [name, format] :
        {std::pair{"qed", "qed"}, {"addcow", "add-cow"}}) {
     const auto rewriting = RewritingVerbs(name, format);

@@ -40,7 +40,7 @@ class RepairAddCowTest : public testing::Test {
           .backing_file = "base",
           .backing_format = "raw",
           .cluster_size = 512,
-          .image_file = "data"});
+          .data_file = "data"});
     const auto image = Must(OpenImage(files_, kPath, Writable()));
     for (int i = 0; i < 9; ++i) {
       WriteDisk(*image, random_() % (image->Size() - 700),

@@ -70,7 +70,7 @@ class PassthroughViewsTest : public testing::Test {
           .backing_file = "base",
           .backing_format = "raw",
           .cluster_size = kCluster,
-          .image_file = "data"});
+          .data_file = "data"});
   }
 
   void MakeRaw(const std::string& name, const std::string& content) {

@@ -65,9 +65,9 @@ void FuzzKeys(absl::string_view word) {
   options.format = "add-cow";
   const absl::Status status = tool::StoreKeys(
       absl::StrCat("image_file=", tool::EscapeCommas(word)), options);
-  if (!status.ok() || options.image_file != word) {
+  if (!status.ok() || options.data_file != word) {
     FuzzFinding(absl::StrCat("a value is not what was escaped: ",
-                             options.image_file, " ", status.ToString()));
+                             options.data_file, " ", status.ToString()));
   }
 }
 

@@ -292,7 +292,7 @@ TEST(GoldenCreateTest, HeaderWithABackingFile) {
        {.format = "add-cow",
         .backing_file = "base.raw",
         .backing_format = "raw",
-        .image_file = "img.raw"});
+        .data_file = "img.raw"});
   const std::string file = ReadFile(PosixFileSystem(), directory / "t.acow");
   std::string expected = FromHex({"4143 4f57 4c00 0000 0800 0000 5400 0000",
                                   "0700 0000 1000 0000 0000 0000 0000 0000",
@@ -308,7 +308,7 @@ TEST(GoldenCreateTest, HeaderWithABackingFile) {
 TEST(GoldenCreateTest, HeaderWithoutABackingFile) {
   TemporaryDirectory directory;
   Make(PosixFileSystem(), directory / "t.acow",
-       {.format = "add-cow", .size = 1 << 20, .image_file = "img.raw"});
+       {.format = "add-cow", .size = 1 << 20, .data_file = "img.raw"});
   const std::string file = ReadFile(PosixFileSystem(), directory / "t.acow");
   std::string expected = FromHex({"4143 4f57 0000 0000 0000 0000 4c00 0000",
                                   "0700 0000 1000 0000 0000 0000 0000 0000",
@@ -345,7 +345,7 @@ TEST(GoldenCreateTest, LengthsAreThoseOfTheOracle) {
           .backing_file = "base.raw",
           .backing_format = "raw",
           .cluster_size = wanted.cluster_size,
-          .image_file = "img.raw"});
+          .data_file = "img.raw"});
     EXPECT_EQ(std::filesystem::file_size(directory / "t.acow"),
               wanted.file_size);
     EXPECT_EQ(std::filesystem::file_size(directory / "img.raw"), wanted.size);

@@ -53,7 +53,7 @@ class BackingPoolTest : public testing::Test {
           .backing_file = "golden",
           .backing_format = "qed",
           .cluster_size = kCluster,
-          .image_file = "data"});
+          .data_file = "data"});
   }
   std::unique_ptr<Image> OpenAlone(const std::string& name) {
     return Must(OpenImage(PosixFileSystem(), Path(name),

@@ -102,7 +102,7 @@ class ConcurrencyTest : public testing::TestWithParam<Scenario> {
     if (scenario_.format == "qed") {
       options.table_size = 2;
     } else {
-      options.image_file = "data";
+      options.data_file = "data";
       if (has_base) {
         // What the image file holds already must not be seen.
         Make(*files_, Path("data"), {.size = size});

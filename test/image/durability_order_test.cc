@@ -47,7 +47,7 @@ void MakeAddCow(FileSystem& files) {
         .backing_file = "base",
         .backing_format = "raw",
         .cluster_size = kCluster,
-        .image_file = "data"});
+        .data_file = "data"});
 }
 
 // What was done, in short: a line for each write and sync. Bytes of QED files

@@ -31,7 +31,7 @@ class FlatFileTest : public testing::Test {
           .backing_file = "base",
           .backing_format = "raw",
           .cluster_size = kCluster,
-          .image_file = "data"});
+          .data_file = "data"});
   }
 
   std::string Path(const std::string& name) const { return directory_ / name; }
@@ -148,7 +148,7 @@ class AllAllocatedTest : public testing::Test {
           .backing_file = "base",
           .backing_format = "raw",
           .cluster_size = kCluster,
-          .image_file = "data"});
+          .data_file = "data"});
     image_ = Must(OpenImage(files_, "/cow", {.access = Access::kReadWrite}));
   }
 

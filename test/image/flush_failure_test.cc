@@ -36,7 +36,7 @@ class FailureTest : public testing::TestWithParam<std::string> {
             .backing_file = "base",
             .backing_format = "raw",
             .cluster_size = kCluster,
-            .image_file = "data"});
+            .data_file = "data"});
     }
     Open();
   }

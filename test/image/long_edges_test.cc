@@ -28,7 +28,7 @@ TEST_P(LongEdgesTest, BothAreCopied) {
   if (GetParam() == "qed") {
     options.table_size = 2;
   } else {
-    options.image_file = "data";
+    options.data_file = "data";
     files.SetContents("/data", std::string(content.size(), '\xee'));
   }
   Make(files, "/top", options);

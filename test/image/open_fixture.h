@@ -48,7 +48,7 @@ class OpenTest : public testing::Test {
           .backing_file = backing,
           .backing_format = backing.empty() ? "" : "raw",
           .cluster_size = kCluster,
-          .image_file = image_file});
+          .data_file = image_file});
   }
 
   // base, cut off or filled up with zeroes.

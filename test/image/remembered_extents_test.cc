@@ -54,7 +54,7 @@ class RememberedExtentsTest : public testing::TestWithParam<size_t> {
             .backing_file = absl::StrCat(count_ - 1),
             .backing_format = backing_format,
             .cluster_size = step.cluster_size,
-            .image_file = step.format == "qed" ? "" : name + ".data"});
+            .data_file = step.format == "qed" ? "" : name + ".data"});
       backing_format = step.format;
       content_.resize(step.size, '\0');
       ChangeSome(name);

@@ -74,7 +74,7 @@ TEST_P(ChainInteropTest, ShowsWhatWasWrittenAtEveryLevel) {
           .backing_file = below,
           .backing_format = below_format,
           .cluster_size = kCluster,
-          .image_file = format == "add-cow" ? absl::StrCat("img", level) : ""});
+          .data_file = format == "add-cow" ? absl::StrCat("img", level) : ""});
     Change(NameOf(level), seed + level);
     below = NameOf(level);
     below_format = format;

@@ -153,7 +153,7 @@ TEST_F(LockInteropTest, QemuWriterOfTheImageFileKeepsFlatcowOut) {
        {.format = "add-cow",
         .backing_file = "base.raw",
         .backing_format = "raw",
-        .image_file = "img.raw"});
+        .data_file = "img.raw"});
   const RunningQemuIo writer({"-f", "raw", directory_ / "img.raw"});
   ASSERT_TRUE(writer.opened());
   for (const Access access : {Access::kReadOnly, Access::kReadWrite}) {
@@ -167,7 +167,7 @@ TEST_F(LockInteropTest, FlatcowProtectsAnImageFileFromQemu) {
        {.format = "add-cow",
         .backing_file = "base.raw",
         .backing_format = "raw",
-        .image_file = "img.raw"});
+        .data_file = "img.raw"});
   const auto image = Must(OpenImage(files_, path, Writable()));
   EXPECT_NE(QemuWrites(directory_ / "img.raw", "raw").exit_code, 0);
 }

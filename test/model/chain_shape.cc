@@ -55,7 +55,7 @@ std::vector<uint8_t> MakeChain(MemoryFileSystem& files,
     if (image.format != "raw") image.cluster_size = shape.cluster_size;
     if (image.format == "add-cow") {
       // What unallocated clusters hold must never show.
-      image.image_file = absl::StrCat("image", level);
+      image.data_file = absl::StrCat("image", level);
       const std::string garbage = PatternText(0xbad, disk_size);
       files.SetContents(absl::StrCat("/disks/image", level),
                         below.empty() ? std::string(disk_size, '\0') : garbage);

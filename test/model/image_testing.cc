@@ -46,7 +46,7 @@ CreateOptions OptionsOf(const NewImage& image) {
   options.backing_format = image.backing_format;
   options.cluster_size = image.cluster_size;
   options.table_size = image.table_size;
-  options.image_file = image.image_file;
+  options.data_file = image.data_file;
   return options;
 }
 

@@ -61,7 +61,7 @@ struct NewImage {
   std::string backing_format = {};
   uint32_t cluster_size = 0;
   uint32_t table_size = 0;
-  std::string image_file = {};
+  std::string data_file = {};
 };
 CreateOptions OptionsOf(const NewImage& image);
 

@@ -228,7 +228,7 @@ void MakeAddCow(const std::string& path, const std::string& backing,
   options.format = "add-cow";
   options.backing_file = backing;
   if (!backing.empty()) options.backing_format = "raw";
-  options.image_file = image_file;
+  options.data_file = image_file;
   if (size != 0) options.size = size;
   options.cluster_size = cluster_size;
   const auto created = CreateImage(PosixFileSystem(), path, options);

@@ -99,7 +99,7 @@ class Patient {
     options.cluster_size = uint32_t{4096} << Below(7);
     if (with_base) options.backing_file = "base";
     if (with_base) options.backing_format = "raw";
-    if (format_ == "add-cow") options.image_file = "data";
+    if (format_ == "add-cow") options.data_file = "data";
     const auto created = CreateImage(PosixFileSystem(), image(), options);
     ASSERT_TRUE(created.ok()) << created.status();
   }

@@ -103,7 +103,7 @@ TEST_F(ConvertTest, WritesOverAnExistingTarget) {
 TEST_F(ConvertTest, AnImageFileThatWasThereIsOverwrittenWhole) {
   files_.SetContents("/data", PatternText(7, 20 * kCluster));
   ConvertOptions options = To("add-cow");
-  options.target.image_file = "data";
+  options.target.data_file = "data";
   for (int time = 1; time <= 2; ++time) {
     Must(Convert("/target", options));
     EXPECT_EQ(ShownBy("/target"), ShownBy("/source"));
@@ -148,7 +148,7 @@ TEST_F(ConvertTest, FailureLeavesNoTarget) {
       ENOSPC, "/target"));
 
   ConvertOptions stopped = To("add-cow");
-  stopped.target.image_file = "new";
+  stopped.target.data_file = "new";
   stopped.work.progress = [](uint64_t, uint64_t) { return false; };
   EXPECT_TRUE(Refuses([&] { return Convert("/target", stopped); }, EINTR, ""));
 }

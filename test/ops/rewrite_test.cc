@@ -230,7 +230,7 @@ TEST_P(AmendTest, WhatTheFormatHasNoPlaceForIsRefused) {
       EINVAL, "needs a backing file"));
   if (qed()) {
     EXPECT_TRUE(
-        Refuses([&] { return AmendImage(files_, "/a", {.image_file = "x"}); },
+        Refuses([&] { return AmendImage(files_, "/a", {.data_file = "x"}); },
                 EINVAL, "no image file"));
     return;
   }
@@ -241,13 +241,13 @@ TEST_P(AmendTest, WhatTheFormatHasNoPlaceForIsRefused) {
       },
       EINVAL, "must be recorded"));
   EXPECT_TRUE(
-      Refuses([&] { return AmendImage(files_, "/a", {.image_format = "qed"}); },
+      Refuses([&] { return AmendImage(files_, "/a", {.data_format = "qed"}); },
               ENOTSUP, "qed"));
   EXPECT_TRUE(
-      Refuses([&] { return AmendImage(files_, "/a", {.image_file = ""}); },
+      Refuses([&] { return AmendImage(files_, "/a", {.data_file = ""}); },
               EINVAL, "1 to 4095"));
   files_.Link("/data", "/moved");
-  Must(AmendImage(files_, "/a", {.image_file = "moved"}));
+  Must(AmendImage(files_, "/a", {.data_file = "moved"}));
   EXPECT_EQ(InfoOf("/a").data_file->name, "moved");
 }
 
@@ -402,7 +402,7 @@ TEST_P(MeasureTest, SaysWhatConvertWrites) {
   target.format = GetParam();
   target.cluster_size = kCluster;
   if (qed()) target.table_size = 2;
-  if (!qed()) target.image_file = "copy_data";
+  if (!qed()) target.data_file = "copy_data";
   const Measurement measured =
       Must(MeasureImage(files_, "/source", {.target = target}));
   ConvertOptions convert;

@@ -169,7 +169,7 @@ class Session {
       }
     }
     if (options.target.format == "add-cow") {
-      options.target.image_file = absl::StrCat("copy", ++copies_);
+      options.target.data_file = absl::StrCat("copy", ++copies_);
     }
     options.sparse_bytes = std::vector<uint64_t>{0, 512, 4096, 65536}[Below(4)];
     options.work.parallel = 1 + static_cast<int>(Below(4));

@@ -61,7 +61,7 @@ class SharedBlocksTest : public testing::Test {
          {.format = format,
           .backing_file = "base",
           .backing_format = "raw",
-          .image_file = format == "qed" ? "" : "data"});
+          .data_file = format == "qed" ? "" : "data"});
     const std::string own = PatternText(2, 1 << 20);
     const auto image = Open("overlay", Access::kReadWrite);
     WriteDisk(*image, 777, own);

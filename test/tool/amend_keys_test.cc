@@ -31,8 +31,8 @@ std::string Error(const std::string& format, const std::string& list) {
 
 TEST(AmendKeysTest, WhatIsNotNamedStays) {
   const AmendOptions options = Store("add-cow", "image_file=a");
-  EXPECT_THAT(options.image_file, Optional(std::string("a")));
-  EXPECT_EQ(options.image_format, std::nullopt);
+  EXPECT_THAT(options.data_file, Optional(std::string("a")));
+  EXPECT_EQ(options.data_format, std::nullopt);
   EXPECT_EQ(options.backing_file, std::nullopt);
   EXPECT_EQ(options.backing_format, std::nullopt);
 }
@@ -42,7 +42,7 @@ TEST(AmendKeysTest, AnEmptyValueIsNone) {
       Store("add-cow", "backing_file=,backing_fmt=,image_fmt=raw");
   EXPECT_THAT(options.backing_file, Optional(std::string()));
   EXPECT_THAT(options.backing_format, Optional(std::string()));
-  EXPECT_THAT(options.image_format, Optional(std::string("raw")));
+  EXPECT_THAT(options.data_format, Optional(std::string("raw")));
 }
 
 TEST(AmendKeysTest, QedHasNoImageFile) {

@@ -41,8 +41,8 @@ TEST(CreateKeysTest, AddCowKeys) {
       Store("add-cow",
             "image_file=i,image_fmt=raw,backing_file=b,backing_fmt=qed,"
             "cluster_size=1M");
-  EXPECT_EQ(options.image_file, "i");
-  EXPECT_EQ(options.image_format, "raw");
+  EXPECT_EQ(options.data_file, "i");
+  EXPECT_EQ(options.data_format, "raw");
   EXPECT_EQ(options.backing_file, "b");
   EXPECT_EQ(options.backing_format, "qed");
   EXPECT_EQ(options.cluster_size, 1048576u);

@@ -24,15 +24,15 @@ absl::Status CheckCreate(CreateOptions& options) {
   if (options.table_size != 0) {
     return MakeError(EINVAL, "an add-cow image has no tables");
   }
-  if (options.image_file.empty()) {
+  if (options.data_file.empty()) {
     return MakeError(EINVAL,
                      "an add-cow image needs an image file: give one with "
                      "-o image_file=NAME");
   }
-  if (options.image_format.empty()) options.image_format = "raw";
-  if (options.image_format != "raw") {
+  if (options.data_format.empty()) options.data_format = "raw";
+  if (options.data_format != "raw") {
     return MakeError(ENOTSUP,
-                     absl::StrCat("image file format '", options.image_format,
+                     absl::StrCat("image file format '", options.data_format,
                                   "' is not supported by this version; "
                                   "supported is raw"));
   }
@@ -52,9 +52,9 @@ absl::Status CheckCreate(CreateOptions& options) {
                                          ": a disk is smaller than 2^63"));
   }
   const uint64_t header_size = HeaderSize(options.cluster_size);
-  if (kHeaderBytes + options.backing_file.size() + options.image_file.size() >
+  if (kHeaderBytes + options.backing_file.size() + options.data_file.size() >
           header_size ||
-      std::max(options.backing_file.size(), options.image_file.size()) >
+      std::max(options.backing_file.size(), options.data_file.size()) >
           kMaxNameBytes) {
     return MakeError(EINVAL,
                      absl::StrCat("the names of backing and image file do not "
@@ -69,9 +69,9 @@ absl::Status Create(File& file, File*, const CreateOptions& options) {
   header.cluster_bits =
       static_cast<uint32_t>(std::countr_zero(options.cluster_size));
   header.header_size = HeaderSize(options.cluster_size);
-  header.image_format = options.image_format;
+  header.image_format = options.data_format;
   header.image_name_offset = kHeaderBytes;
-  header.image_name_size = static_cast<uint32_t>(options.image_file.size());
+  header.image_name_size = static_cast<uint32_t>(options.data_file.size());
   if (options.backing_file.empty()) {
     header.compat_features = kCompatAllAllocated;
   } else {
@@ -84,7 +84,7 @@ absl::Status Create(File& file, File*, const CreateOptions& options) {
   RETURN_IF_ERROR(file.Truncate(
       header.header_size + BitmapBytes(*options.size, options.cluster_size)));
   auto bytes = SerializeHeader(header);
-  std::string names = absl::StrCat(options.backing_file, options.image_file);
+  std::string names = absl::StrCat(options.backing_file, options.data_file);
   const iovec pieces[] = {{bytes.data(), bytes.size()},
                           {names.data(), names.size()}};
   RETURN_IF_ERROR(file.Write(0, pieces));

@@ -22,7 +22,7 @@ constexpr uint32_t kMinNewTableSize = 2;
 }  // namespace
 
 absl::Status CheckCreate(CreateOptions& options) {
-  if (!options.image_file.empty() || !options.image_format.empty()) {
+  if (!options.data_file.empty() || !options.data_format.empty()) {
     return MakeError(EINVAL, "a QED image has no image file");
   }
   if (options.cluster_size == 0) options.cluster_size = kDefaultClusterSize;

@@ -93,8 +93,8 @@ absl::StatusOr<std::unique_ptr<Layer>> OpenLayer(File& file, File*,
 }
 
 absl::Status CheckCreate(CreateOptions& options) {
-  if (!options.backing_file.empty() || !options.image_file.empty() ||
-      !options.image_format.empty() || options.cluster_size != 0 ||
+  if (!options.backing_file.empty() || !options.data_file.empty() ||
+      !options.data_format.empty() || options.cluster_size != 0 ||
       options.table_size != 0) {
     return MakeError(EINVAL, "a raw image has no backing file and no options");
   }
