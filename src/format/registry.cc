@@ -25,7 +25,6 @@ struct UnsupportedMagic {
 };
 constexpr UnsupportedMagic kUnsupported[] = {
     {absl::string_view("QFI\xfb", 4), "qcow2"},
-    {absl::string_view("ADD_COW\xff", 8), "add-cow 2012 draft"},
 };
 
 }  // namespace

@@ -186,7 +186,7 @@ Run ResizeTo(uint64_t size) {
 // The base's other name is as long as a header has room for it.
 Run AmendTo(const AmendOptions& options) {
   return [=](FileSystem& files, bool) {
-    return AmendImage(files, kChainImage, options);
+    return AmendImage(files, kChainImage, options).status();
   };
 }
 

@@ -123,11 +123,13 @@ void RewriteAll(FileSystem& files) {
     // Stopped by the function above.
     if (ErrnoOf(status) != EINTR) RequireClear(status);
   };
-  RequireClear(AmendImage(
-      files, kPath, {.backing_file = "elsewhere", .backing_format = "raw"}));
+  RequireClear(
+      AmendImage(files, kPath,
+                 {.backing_file = "elsewhere", .backing_format = "raw"})
+          .status());
   require_clear(RebaseImage(files, kPath, {.work = work}).status());
   require_clear(CommitImage(files, kPath, {.work = work}).status());
-  RequireClear(AmendImage(files, kPath, {.backing_file = ""}));
+  RequireClear(AmendImage(files, kPath, {.backing_file = ""}).status());
   RequireClear(
       ResizeImage(
           files, kPath,
