@@ -20,7 +20,8 @@ inline constexpr char kChainImage[] = "/disks/top";
 
 struct ChainShape {
   std::string name = {};
-  // From the image down, without the raw file at the bottom.
+  // From the image down, without the raw file at the bottom. "june2012" and
+  // "july2012" are add-cow images of these drafts, whose clusters have 64 KiB.
   std::vector<std::string> formats = {};
   uint32_t cluster_size = 4096;
   // The raw file's size in clusters, 0 for none, and what is added to it.

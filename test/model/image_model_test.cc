@@ -76,16 +76,23 @@ std::vector<ChainShape> AllShapes() {
       {"add-cow", "qed"},
       {"qed", "add-cow"},
       {"add-cow", "add-cow"},
-      {"qed", "add-cow", "qed", "qed"}};
+      {"qed", "add-cow", "qed", "qed"},
+      {"june2012"},
+      {"july2012"},
+      {"june2012", "july2012"},
+      {"july2012", "qed", "june2012"}};
   for (const auto& formats : kChains) {
     const bool has_qed =
         std::find(formats.begin(), formats.end(), "qed") != formats.end();
+    const bool has_draft = formats.front().ends_with("2012");
     for (const uint32_t cluster_size : {512u, 4096u, 65536u}) {
+      if (has_draft && cluster_size != 65536) continue;
       if (has_qed && cluster_size < 4096) continue;
-      if (formats.size() > 1 && cluster_size > 4096) continue;
+      if (!has_draft && formats.size() > 1 && cluster_size > 4096) continue;
       for (const Base& base : kBases) {
         for (const uint64_t odd : {0u, 512u, 333u}) {
           if (has_qed && odd % 512 != 0) continue;
+          if (has_draft && odd != 512) continue;
           std::string name;
           for (const std::string& format : formats) {
             absl::StrAppend(&name, format == "add-cow" ? "addcow" : format,
