@@ -148,6 +148,8 @@ std::vector<ChainShape> AllShapes() {
       {"addcow_512_same", addcow, 512, 12, 0, 12, 0},
       {"addcow_512_shorter_odd", addcow, 512, 5, 99, 12, 100},
       {"addcow_512_longer", addcow, 512, 30, 0, 12, 333},
+      {"june_same", {"june2012"}, 65536, 6, 0, 6, 0},
+      {"july_shorter_odd", {"july2012"}, 65536, 2, 99, 6, 333},
       {"qed_on_qed", {"qed", "qed"}, 4096, 9, 77, 6, 0},
       {"qed_on_addcow", {"qed", "add-cow"}, 4096, 3, 99, 6, 512},
       {"addcow_on_qed", {"add-cow", "qed"}, 4096, 9, 0, 6, 0},
