@@ -162,6 +162,15 @@ class FileSystem {
 
   virtual absl::Status Remove(const std::string& path) = 0;
 
+  // Puts the file `from` in the place of `to`, in one step that a crash leaves
+  // done or not done, and that is durable on return. `from` gets the mode and
+  // the owner of `to` as far as this process may give them. What is open stays
+  // open; locks stay with their files. Both names are in one directory, and
+  // neither is a link. Errors: where the step was done, but is not known to be
+  // durable, `from` is gone.
+  virtual absl::Status Replace(const std::string& from,
+                               const std::string& to) = 0;
+
   // Attributes of the file that Open() would open, by the same rules.
   virtual absl::StatusOr<FileStat> Stat(const std::string& path) = 0;
 };

@@ -275,11 +275,21 @@ struct AmendOptions {
   std::optional<std::string> backing_format = {};
   std::optional<std::string> data_file = {};    // add-cow: its image file
   std::optional<std::string> data_format = {};  // add-cow
+  // add-cow: "final" makes an image of the final layout of a draft of 2012, in
+  // one step that an interruption leaves done or not done. The image file, and
+  // a backing file without a recorded format, are looked at. An image of that
+  // layout stays as it is.
+  std::optional<std::string> compat = {};
+};
+
+struct AmendResult {
+  std::vector<std::string> warnings = {};
 };
 
 // Errors: as RebaseImage().
-absl::Status AmendImage(FileSystem& file_system, const std::string& path,
-                        const AmendOptions& options);
+absl::StatusOr<AmendResult> AmendImage(FileSystem& file_system,
+                                       const std::string& path,
+                                       const AmendOptions& options);
 
 // The bytes of all files of an image, on a file system with holes; for raw the
 // size of the disk in both, as qemu-img says.

@@ -38,6 +38,8 @@ struct FormatHeader {
   // Why the image can only be read; empty: it can be written.
   std::string read_only = {};
   std::optional<Qcow2Info> qcow2 = {};
+  // FormatDriver::upgrade() makes a newer one of it.
+  bool is_older_layout = false;
 };
 
 struct LayerOptions {
@@ -97,6 +99,13 @@ struct FormatDriver {
   // Takes every cluster out of the image, so that it shows its backing file.
   // Null: the format has no backing files.
   absl::Status (*empty)(File& file, File* data_file);
+
+  // Writes into `target`, which is empty, the image in `file`, which stays as
+  // it is, in the newest layout of the format; durable on return. `options` say
+  // what it is to name, with formats, and the size of the disk. Null: there is
+  // one layout. Precondition: FormatHeader::is_older_layout.
+  absl::Status (*upgrade)(const File& file, const CreateOptions& options,
+                          File& target);
 
   // Null where a format has nothing to check. `data_file` may be null when it
   // could not be opened. With repair, `file` is open for writing.

@@ -14,6 +14,7 @@
 #include "flatcow/status.h"
 #include "io/path_walk.h"
 #include "io/posix_file.h"
+#include "io/replace_file.h"
 #include "io/unique_fd.h"
 
 namespace flatcow {
@@ -124,6 +125,23 @@ absl::Status ConfinedFileSystem::Remove(const std::string& path) {
     return ErrnoError(errno, absl::StrCat(path, ": remove"));
   }
   return absl::OkStatus();
+}
+
+absl::Status ConfinedFileSystem::Replace(const std::string& from,
+                                         const std::string& to) {
+  ASSIGN_OR_RETURN(const auto source, Parent(from, "replace"));
+  ASSIGN_OR_RETURN(const auto target, Parent(to, "replace"));
+  struct stat source_stat;
+  struct stat target_stat;
+  if (fstat(source.first.get(), &source_stat) != 0 ||
+      fstat(target.first.get(), &target_stat) != 0) {
+    return ErrnoError(errno, absl::StrCat(to, ": replace"));
+  }
+  if (source_stat.st_dev != target_stat.st_dev ||
+      source_stat.st_ino != target_stat.st_ino) {
+    return ErrnoError(EXDEV, absl::StrCat(to, ": replace by ", from));
+  }
+  return ReplaceFile(target.first.get(), source.second, target.second, to);
 }
 
 absl::StatusOr<FileStat> ConfinedFileSystem::Stat(const std::string& path) {

@@ -14,6 +14,7 @@
 #include "flatcow/file.h"
 #include "flatcow/status.h"
 #include "io/posix_file.h"
+#include "io/replace_file.h"
 #include "io/unique_fd.h"
 
 namespace flatcow {
@@ -45,6 +46,20 @@ class UnconfinedFileSystem final : public FileSystem {
       return ErrnoError(errno, absl::StrCat(path, ": remove"));
     }
     return absl::OkStatus();
+  }
+
+  absl::Status Replace(const std::string& from,
+                       const std::string& to) override {
+    const size_t slash = to.rfind('/');
+    const size_t length = slash == std::string::npos ? 0 : slash + 1;
+    if (from.compare(0, length, to, 0, length) != 0 ||
+        from.find('/', length) != std::string::npos) {
+      return ErrnoError(EXDEV, absl::StrCat(to, ": replace by ", from));
+    }
+    ASSIGN_OR_RETURN(const UniqueFd directory,
+                     Locate(length == 0 ? "." : to.substr(0, length)));
+    return ReplaceFile(directory.get(), from.substr(length), to.substr(length),
+                       to);
   }
 
   absl::StatusOr<FileStat> Stat(const std::string& path) override {

@@ -161,7 +161,8 @@ absl::StatusOr<RebaseResult> RebaseImage(FileSystem& file_system,
   RETURN_IF_ERROR(AmendImage(file_system, path,
                              {.format = options.format,
                               .backing_file = options.backing_file,
-                              .backing_format = options.backing_format}));
+                              .backing_format = options.backing_format})
+                      .status());
   return RebaseResult{};
 }
 

@@ -39,30 +39,39 @@ absl::Status ChangeBacking(const File& file, const AmendOptions& change,
 
 }  // namespace
 
+absl::StatusOr<Names> ChangedNames(const File& file, const FormatDriver& driver,
+                                   const FormatHeader& header,
+                                   const AmendOptions& change) {
+  RETURN_IF_ERROR(CheckFormat(change.backing_format));
+  RETURN_IF_ERROR(CheckFormat(change.data_format));
+  Names names{header.backing, header.data_file};
+  RETURN_IF_ERROR(ChangeBacking(file, change, names.backing));
+  if (!change.data_file.has_value() && !change.data_format.has_value()) {
+    return names;
+  }
+  std::optional<ImageLink>& data_file = names.data_file;
+  if (!data_file.has_value()) {
+    return MakeError(EINVAL, absl::StrCat(file.path(), ": a ", driver.name,
+                                          " image has no image file"));
+  }
+  data_file->name = change.data_file.value_or(data_file->name);
+  data_file->format = change.data_format.value_or(data_file->format);
+  return names;
+}
+
 absl::Status RecordNames(File& file, const FormatDriver& driver,
                          const AmendOptions& change) {
   if (driver.record == nullptr) {
     return MakeError(EINVAL, absl::StrCat(file.path(), ": a ", driver.name,
                                           " image names no other file"));
   }
-  RETURN_IF_ERROR(CheckFormat(change.backing_format));
-  RETURN_IF_ERROR(CheckFormat(change.data_format));
   ASSIGN_OR_RETURN(const FormatHeader header, driver.read_header(file));
-  std::optional<ImageLink> backing = header.backing;
-  std::optional<ImageLink> data_file = header.data_file;
-  RETURN_IF_ERROR(ChangeBacking(file, change, backing));
-  if (change.data_file.has_value() || change.data_format.has_value()) {
-    if (!data_file.has_value()) {
-      return MakeError(EINVAL, absl::StrCat(file.path(), ": a ", driver.name,
-                                            " image has no image file"));
-    }
-    data_file->name = change.data_file.value_or(data_file->name);
-    data_file->format = change.data_format.value_or(data_file->format);
-  }
-  if (backing == header.backing && data_file == header.data_file) {
+  ASSIGN_OR_RETURN(const Names names,
+                   ChangedNames(file, driver, header, change));
+  if (names.backing == header.backing && names.data_file == header.data_file) {
     return absl::OkStatus();
   }
-  return driver.record(file, backing, data_file);
+  return driver.record(file, names.backing, names.data_file);
 }
 
 std::string FoundBackingFormat(const std::string& name, const ImageInfo& info,

@@ -12,6 +12,15 @@
 
 namespace flatcow {
 
+// What an image is to name after `change`. Errors: as RecordNames().
+struct Names {
+  std::optional<ImageLink> backing;
+  std::optional<ImageLink> data_file;
+};
+absl::StatusOr<Names> ChangedNames(const File& file, const FormatDriver& driver,
+                                   const FormatHeader& header,
+                                   const AmendOptions& change);
+
 // Changes what the image in `file` names; the format is driver's. Errors:
 // EINVAL the format has nothing of the kind, or what is left makes no sense.
 absl::Status RecordNames(File& file, const FormatDriver& driver,

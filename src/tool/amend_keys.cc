@@ -15,9 +15,8 @@ absl::Status StoreText(absl::string_view value, AmendOptions& options) {
   return absl::OkStatus();
 }
 
-// What can be opened is of that layout already.
-absl::Status CheckCompat(absl::string_view value, AmendOptions&) {
-  if (value == "final") return absl::OkStatus();
+absl::Status StoreCompat(absl::string_view value, AmendOptions& options) {
+  if (value == "final") return StoreText<&AmendOptions::compat>(value, options);
   return absl::InvalidArgumentError(
       absl::StrCat("there is no layout '", value, "': the only one is final"));
 }
@@ -30,7 +29,7 @@ constexpr AmendKey kBackingFormat = {"backing_fmt", "FMT",
                                      StoreText<&AmendOptions::backing_format>};
 
 constexpr AmendKey kAddCowKeys[] = {
-    {"compat", "final", "layout of the header", CheckCompat},
+    {"compat", "final", "layout of the header", StoreCompat},
     {"image_file", "NAME", "file that written clusters are in",
      StoreText<&AmendOptions::data_file>},
     {"image_fmt", "FMT", "its format", StoreText<&AmendOptions::data_format>},

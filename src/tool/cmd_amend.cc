@@ -12,6 +12,7 @@
 #include "flatcow/image.h"
 #include "flatcow/image_ops.h"
 #include "flatcow/status.h"
+#include "output.h"
 
 namespace flatcow::tool {
 namespace {
@@ -58,15 +59,17 @@ absl::StatusOr<int> RunAmend(const ParsedArguments& arguments,
     const absl::Status status = StoreKeyList(list, *format, *keys, options);
     if (!status.ok()) return Annotate(status, *file);
   }
-  const absl::Status status = AmendImage(PosixFileSystem(), *file, options);
-  if (!status.ok()) return status;
+  const absl::StatusOr<AmendResult> result =
+      AmendImage(PosixFileSystem(), *file, options);
+  if (!result.ok()) return result.status();
+  PrintWarnings(streams, result->warnings);
   return 0;
 }
 
 }  // namespace
 
 const Command kAmendCommand = {
-    kVerb, "change the file names that an image records",
+    kVerb, "change what an image records: file names, layout",
     "[-q] [-f FMT] -o OPTS FILE", kOptions, RunAmend};
 
 }  // namespace flatcow::tool

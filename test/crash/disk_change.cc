@@ -31,6 +31,7 @@ void Repeat(const FileOperation& operation, File& file) {
       return Must(file.Zero(extent));
     case Kind::kCreate:
     case Kind::kRemove:
+    case Kind::kReplace:
     case Kind::kSync:
       return;
   }
@@ -42,9 +43,11 @@ DiskChange::DiskChange(const FileOperation& operation,
                        MemoryFileSystem& page_cache)
     : operation_(operation) {
   const Kind kind = operation.kind;
-  is_barrier_ = kind == Kind::kCreate || kind == Kind::kRemove;
+  is_barrier_ =
+      kind == Kind::kCreate || kind == Kind::kRemove || kind == Kind::kReplace;
   if (kind == Kind::kCreate) Must(page_cache.Create(path()).status());
   if (kind == Kind::kRemove) Must(page_cache.Remove(path()));
+  if (kind == Kind::kReplace) Must(page_cache.Replace(old_path(), path()));
   if (is_barrier_) return;
 
   const auto file = Must(page_cache.Open(path(), Access::kReadWrite));
@@ -66,11 +69,18 @@ DiskChange::DiskChange(const FileOperation& operation,
   }
 }
 
+std::string DiskChange::old_path() const {
+  return operation_.kind == Kind::kReplace ? operation_.data : "";
+}
+
 void DiskChange::Apply(const DiskPart& part, MemoryFileSystem& disk) const {
   if (operation_.kind == Kind::kCreate) {
     return Must(disk.Create(path()).status());
   }
   if (operation_.kind == Kind::kRemove) return Must(disk.Remove(path()));
+  if (operation_.kind == Kind::kReplace) {
+    return Must(disk.Replace(old_path(), path()));
+  }
   const auto file = Must(disk.Open(path(), Access::kReadWrite));
   uint64_t size = Must(file->Stat()).size;
   if (part.size) {

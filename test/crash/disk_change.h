@@ -34,6 +34,10 @@ class DiskChange {
 
   const FileOperation& operation() const { return operation_; }
   const std::string& path() const { return operation_.path; }
+  // Of a replace: the name that the file had before. Empty otherwise.
+  std::string old_path() const;
+  // The file that it changes is called `to` now.
+  void Rename(const std::string& to) { operation_.path = to; }
   // The sectors; empty when only names or sizes change.
   Extent sectors() const { return {offset_, data_.size()}; }
   bool extends() const { return extends_; }

@@ -80,10 +80,24 @@ void PowerCuts::Add(const FileOperation& operation) {
 void PowerCuts::Sync(const std::string& path) {
   std::vector<DiskChange> rest;
   for (DiskChange& change : pending_) {
-    if (change.path() == path) {
-      change.Apply({}, *durable_);
-    } else {
+    if (change.path() != path) {
       rest.push_back(std::move(change));
+      continue;
+    }
+    // A name that is durable says that there is a file, not what it holds.
+    const std::string old_path = change.old_path();
+    for (size_t k = 0; !old_path.empty() && k < rest.size();) {
+      if (rest[k].path() == old_path &&
+          rest[k].operation().kind == FileOperation::Kind::kCreate) {
+        rest[k].Apply({}, *durable_);
+        rest.erase(rest.begin() + static_cast<ptrdiff_t>(k));
+      } else {
+        ++k;
+      }
+    }
+    change.Apply({}, *durable_);
+    for (DiskChange& earlier : rest) {
+      if (earlier.path() == old_path) earlier.Rename(path);
     }
   }
   pending_ = std::move(rest);
@@ -95,7 +109,8 @@ void PowerCuts::Visit(const Parts& parts, Text describe) {
   for (const size_t i : order_) {
     const DiskChange& change = pending_[i];
     if (cut_off.contains(change.path())) continue;
-    if (change.is_barrier() && !parts[i].size) {
+    if ((change.is_barrier() && !parts[i].size) ||
+        cut_off.contains(change.old_path())) {
       cut_off.insert(change.path());
     } else {
       change.Apply(parts[i], *disk);

@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "crash/damaged_image.h"
 #include "flatcow/image_ops.h"
 #include "model/chain_shape.h"
+#include "model/draft_image.h"
 #include "model/guest_view.h"
 #include "model/image_testing.h"
 
@@ -66,6 +68,12 @@ MakeFiles OverTwo(const std::string& format) {
     Must(RebaseImage(files, kChainImage,
                      {.backing_file = "middle", .backing_format = "qed"})
              .status());
+  };
+}
+
+MakeFiles MakeDraft(Draft draft) {
+  return [draft](MemoryFileSystem& files) {
+    MakeSmallDraft(files, kChainImage, draft);
   };
 }
 
@@ -138,6 +146,31 @@ Verb Rewrite(const std::string& name, const MakeFiles& prepare,
   return verb;
 }
 
+// Puts another file in the place of the image, which is the old or the new
+// one, byte for byte.
+Verb Exchange(const std::string& name, const MakeFiles& prepare,
+              const Run& run_verb) {
+  Verb verb{name, prepare, run_verb, nullptr};
+  verb.examine = [=](const VerbRun& run, MemoryFileSystem& files,
+                     bool returned) {
+    std::string failure = OthersHaveChanged(run.before, files, {kChainImage});
+    if (!failure.empty()) return failure;
+    const std::string expected = run.after.Contents(kChainImage);
+    const std::string found = files.Contents(kChainImage);
+    if (found != expected &&
+        (returned || found != run.before.Contents(kChainImage))) {
+      return std::string("neither the old nor the new image");
+    }
+    failure = RunAgain(run_verb, run, files);
+    if (failure.empty() && (files.Contents(kChainImage) != expected ||
+                            files.Paths() != run.after.Paths())) {
+      failure = "again: other files";
+    }
+    return failure;
+  };
+  return verb;
+}
+
 // Writes a new image, of which nothing is promised before the end.
 Verb Copy(const std::string& name, const MakeFiles& prepare,
           const Run& run_verb) {
@@ -186,7 +219,7 @@ Run ResizeTo(uint64_t size) {
 // The base's other name is as long as a header has room for it.
 Run AmendTo(const AmendOptions& options) {
   return [=](FileSystem& files, bool) {
-    return AmendImage(files, kChainImage, options);
+    return AmendImage(files, kChainImage, options).status();
   };
 }
 
@@ -241,6 +274,14 @@ std::vector<Verb> RewritingVerbs() {
       Copy("convert_to_addcow_on_base", MakeSource,
            ConvertTo("add-cow", "other.raw")),
   };
+  for (const auto& [name, draft] :
+       {std::pair{"june", Draft::kJune2012}, {"july", Draft::kJuly2012}}) {
+    verbs.push_back(Exchange(absl::StrCat("upgrade_", name), MakeDraft(draft),
+                             AmendTo({.compat = "final"})));
+    verbs.push_back(Rewrite(
+        absl::StrCat("amend_", name), MakeDraft(draft), top,
+        AmendTo({.backing_file = "./base.raw", .backing_format = "raw"})));
+  }
   const struct {
     std::string name;
     MakeFiles make;

@@ -40,6 +40,7 @@ constexpr Group kGroups[] = {
     {"all but a byte of read", kReadFault, kDeadErrors, true, true, 1},
     {"half of write", kWriteFault, kFullErrors, true, false},
     {"half of write", kWriteFault, kDeadErrors, true, true},
+    {"end of replace", kReplaceFault, kDeadErrors, true, false},
     {"operation that needs space", kSpace, kFullErrors, false, true},
     {"sync", kSyncFault, kDeadErrors, false, true},
     {"read", kReadFault, kDeadErrors, false, true},

@@ -12,6 +12,7 @@
 #include "format/qed/header.h"
 #include "model/chain_shape.h"
 #include "model/disk_model.h"
+#include "model/draft_image.h"
 #include "model/image_testing.h"
 
 namespace flatcow {
@@ -77,6 +78,12 @@ void SharedQed(MemoryFileSystem& files) {
 void StaleAddCow(MemoryFileSystem& files) {
   Chain({"add-cow"})(files);
   PokeFile(files, kChainImage, kCluster + 1, "\x7f");
+}
+
+Prepare MakeDraft(Draft draft) {
+  return [draft](MemoryFileSystem& files) {
+    MakeSmallDraft(files, kChainImage, draft);
+  };
 }
 
 // ---- Verbs ----
@@ -201,6 +208,10 @@ Verb ResizeTo(uint64_t size) {
   };
 }
 
+absl::Status Upgrade(FileSystem& files) {
+  return AmendImage(files, kChainImage, {.compat = "final"}).status();
+}
+
 Verb ConvertTo(const NewImage& image) {
   return [options = OptionsOf(image)](FileSystem& files) {
     return ConvertImage(
@@ -299,6 +310,10 @@ std::vector<FaultVerb> AllFaultVerbs() {
         Quietly(ConvertTo(qed))},
        {"convert_to_addcow", Effect::kCreates, OnlyBase,
         Quietly(ConvertTo({.format = "add-cow", .data_file = "data"}))}});
+  verbs.insert(verbs.end(), {{"upgrade_june", Effect::kRepairs,
+                              MakeDraft(Draft::kJune2012), Quietly(Upgrade)},
+                             {"upgrade_july", Effect::kRepairs,
+                              MakeDraft(Draft::kJuly2012), Quietly(Upgrade)}});
   for (const auto& [name, format] :
        {std::pair{"qed", "qed"}, {"addcow", "add-cow"}}) {
     const auto rewriting = RewritingVerbs(name, format);

@@ -18,6 +18,7 @@
 #include "flatcow/image.h"
 #include "flatcow/image_ops.h"
 #include "model/disk_model.h"
+#include "model/draft_image.h"
 
 namespace flatcow {
 namespace {
@@ -56,6 +57,29 @@ constexpr Field kAddCowFields[] = {
     {"image_format", 60, 8},
     {"image_format_end", 68, 8},
 };
+
+constexpr Field kDraftFields[] = {
+    {"magic", 0, 8},
+    {"version", 8, 4},
+    {"backing_name_offset", 12, 4},
+    {"backing_name_size", 16, 4},
+    {"image_name_offset", 20, 4},
+    {"image_name_size", 24, 4},
+    {"features", 28, 8},
+    {"optional_features", 36, 8},
+    {"header_pages", 44, 4},
+    {"backing_format", 48, 8},
+    {"image_format", 64, 8},
+};
+
+// One cluster is allocated.
+std::string DraftImage(Draft draft) {
+  return DraftBytes({.draft = draft,
+                     .backing = "base",
+                     .backing_format = "raw",
+                     .image = "img"}) +
+         std::string("\x01", 1);
+}
 
 std::string LittleOf(uint64_t value, int width) {
   return Little64(value).substr(0, static_cast<size_t>(width));
@@ -155,12 +179,22 @@ TEST_F(DamageTest, EveryAddCowField) {
   SetEveryField("/a", RawAddCow().Bytes(), kAddCowFields);
 }
 
+TEST_F(DamageTest, EveryFieldOfTheDrafts) {
+  SetEveryField("/a", DraftImage(Draft::kJune2012), kDraftFields);
+  SetEveryField("/a", DraftImage(Draft::kJuly2012), kDraftFields);
+}
+
 TEST_F(DamageTest, QedCutEverywhere) {
   CutEverywhere("/a", RawQed().Bytes("base"));
 }
 
 TEST_F(DamageTest, AddCowCutEverywhere) {
   CutEverywhere("/a", RawAddCow().Bytes());
+}
+
+TEST_F(DamageTest, DraftsCutEverywhere) {
+  CutEverywhere("/a", DraftImage(Draft::kJune2012));
+  CutEverywhere("/a", DraftImage(Draft::kJuly2012));
 }
 
 TEST_F(DamageTest, ScrambledQed) {
@@ -170,6 +204,11 @@ TEST_F(DamageTest, ScrambledQed) {
 
 TEST_F(DamageTest, ScrambledAddCow) {
   Scramble("/a", RawAddCow().Bytes(), {{0, 84}, {4096, 16}});
+}
+
+TEST_F(DamageTest, ScrambledDrafts) {
+  Scramble("/a", DraftImage(Draft::kJune2012), {{8, 40}, {4096, 1}});
+  Scramble("/a", DraftImage(Draft::kJuly2012), {{8, 80}, {4096, 1}});
 }
 
 // An open for writing that is refused because of a file further down: what the

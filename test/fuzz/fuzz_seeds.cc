@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <random>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "fuzz/prepared_chains.h"
+#include "model/draft_image.h"
 #include "model/image_testing.h"
 
 namespace flatcow {
@@ -35,6 +37,19 @@ void AddHeaders(Seeds& seeds) {
   }
 }
 
+void AddDraftHeaders(Seeds& seeds) {
+  for (const auto& [name, draft] :
+       {std::pair{"june", Draft::kJune2012}, {"july", Draft::kJuly2012}}) {
+    const std::string head = DraftBytes({.draft = draft,
+                                         .backing = "base.raw",
+                                         .backing_format = "raw",
+                                         .image = "image0"});
+    seeds.push_back({"addcow_header", absl::StrCat("seed-", name),
+                     Little64(head.size() + kDraftClusterBytes) +
+                         head.substr(0, kHeadBytes)});
+  }
+}
+
 void AddTables(Seeds& seeds) {
   const std::string megabyte = std::string("\x2b", 1) + Little64(~uint64_t{0});
   const auto add = [&](const char* name, const std::string& geometry) {
@@ -53,6 +68,8 @@ void AddTables(Seeds& seeds) {
   add("addcow-small", "\x01\x00\x00\x00\x01"s + megabyte + megabyte);
   add("addcow-huge", "\x01\x11\x00\x00\x01\x12"s + Little64(~uint64_t{0}) +
                          "\x10"s + Little64(~uint64_t{0}));
+  add("june-small", "\x01\x00\x00\x00\x81"s + megabyte + megabyte);
+  add("july-small", "\x01\x00\x00\x00\xc1"s + megabyte + megabyte);
 }
 
 void AddOperations(Seeds& seeds) {
@@ -101,6 +118,7 @@ void AddCommandLines(Seeds& seeds) {
 std::vector<FuzzSeed> FuzzSeeds() {
   Seeds seeds;
   AddHeaders(seeds);
+  AddDraftHeaders(seeds);
   AddTables(seeds);
   AddOperations(seeds);
   AddCommandLines(seeds);

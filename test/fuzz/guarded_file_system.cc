@@ -71,6 +71,11 @@ absl::Status GuardedFileSystem::Remove(const std::string& path) {
   FuzzFinding(absl::StrCat(path, " is removed"));
 }
 
+absl::Status GuardedFileSystem::Replace(const std::string&,
+                                        const std::string& to) {
+  FuzzFinding(absl::StrCat(to, " is replaced"));
+}
+
 absl::StatusOr<FileStat> GuardedFileSystem::Stat(const std::string& path) {
   return files_.Stat(path);
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "flatcow/image_ops.h"
+#include "format/addcow/draft_header.h"
 #include "format/addcow/header.h"
 #include "format/qed/header.h"
 #include "fuzz/file_damage.h"
@@ -57,6 +58,12 @@ std::string LastingHeader(FileSystem& files) {
     // The one bit that is set when all is allocated.
     if (length > addcow::kCompatOffset) head[addcow::kCompatOffset] |= 1;
     return head.substr(0, addcow::kHeaderBytes);
+  }
+  if (head.starts_with("ADD_COW\xff")) {
+    if (length > addcow::kDraftFeaturesOffset) {
+      head[addcow::kDraftFeaturesOffset] |= addcow::kDraftAllAllocated;
+    }
+    return head;
   }
   if (head.compare(0, 4, "QED\0", 4) != 0) return "";
   for (const uint64_t field :

@@ -9,6 +9,7 @@
 #include "flatcow/image.h"
 #include "flatcow/image_ops.h"
 #include "model/disk_model.h"
+#include "model/draft_image.h"
 #include "model/image_testing.h"
 
 namespace flatcow {
@@ -62,6 +63,14 @@ const std::vector<PreparedChain>& PreparedChains() {
                                    .disk_clusters = 12,
                                    .disk_odd = 512}));
       }
+    }
+    for (const char* const draft : {"june2012", "july2012"}) {
+      result->push_back(Prepare({.formats = {draft},
+                                 .cluster_size = kDraftClusterBytes,
+                                 .base_clusters = 2,
+                                 .base_odd = 333,
+                                 .disk_clusters = 3,
+                                 .disk_odd = 512}));
     }
     return result;
   }();

@@ -69,8 +69,16 @@ std::unique_ptr<File> MakeAddCow(MemoryFileSystem& files, FuzzInput& input) {
   header.image_format = "raw";
   header.image_name_offset = addcow::kHeaderBytes;
   header.image_name_size = static_cast<uint32_t>(name.size());
-  if (input.Byte() % 8 == 0) {
-    header.compat_features = addcow::kCompatAllAllocated;
+  const uint8_t flags = input.Byte();
+  if (flags >= 0x80) {
+    header.layout =
+        flags >= 0xc0 ? addcow::Layout::kJuly2012 : addcow::Layout::kJune2012;
+    header.cluster_bits = 16;
+    header.header_size = 4096;
+    header.image_name_offset = addcow::kParsedBytes;
+  }
+  if (flags % 8 == 0 && header.layout != addcow::Layout::kJune2012) {
+    header.set_all_allocated(true);
   }
   files.SetContents(kDataPath, PatternText(3, 9000));
   const auto data = Must(files.Open(kDataPath, Access::kReadWrite));
@@ -123,11 +131,13 @@ void RewriteAll(FileSystem& files) {
     // Stopped by the function above.
     if (ErrnoOf(status) != EINTR) RequireClear(status);
   };
-  RequireClear(AmendImage(
-      files, kPath, {.backing_file = "elsewhere", .backing_format = "raw"}));
+  RequireClear(
+      AmendImage(files, kPath,
+                 {.backing_file = "elsewhere", .backing_format = "raw"})
+          .status());
   require_clear(RebaseImage(files, kPath, {.work = work}).status());
   require_clear(CommitImage(files, kPath, {.work = work}).status());
-  RequireClear(AmendImage(files, kPath, {.backing_file = ""}));
+  RequireClear(AmendImage(files, kPath, {.backing_file = ""}).status());
   RequireClear(
       ResizeImage(
           files, kPath,

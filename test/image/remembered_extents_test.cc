@@ -138,6 +138,10 @@ class CountingFileSystem final : public FileSystem {
   absl::Status Remove(const std::string& path) override {
     return files_.Remove(path);
   }
+  absl::Status Replace(const std::string& from,
+                       const std::string& to) override {
+    return files_.Replace(from, to);
+  }
   absl::StatusOr<FileStat> Stat(const std::string& path) override {
     return files_.Stat(path);
   }

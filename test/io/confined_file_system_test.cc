@@ -246,6 +246,23 @@ TEST_F(ConfinedFileSystemTest, CreateAndRemoveOutside) {
   EXPECT_TRUE(fs::exists(top_ / "secret"));
 }
 
+TEST_F(ConfinedFileSystemTest, ReplaceInsideOneDirectory) {
+  const auto file = files_->Create(root_ + "/new");
+  ASSERT_TRUE(file.ok()) << file.status();
+  Link("..", "root/sub/up");
+  const absl::Status status =
+      files_->Replace(root_ + "/new", root_ + "/sub/up/a");
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(files_->Stat(root_ + "/a")->id, (*file)->Stat()->id);
+  EXPECT_FALSE(fs::exists(root_ + "/new"));
+
+  EXPECT_EQ(ErrnoOf(files_->Replace(root_ + "/a", root_ + "/sub/b")), EXDEV);
+  EXPECT_EQ(ErrnoOf(files_->Replace(root_ + "/a", top_ / "secret")), EACCES);
+  EXPECT_EQ(ErrnoOf(files_->Replace(top_ / "secret", root_ + "/a")), EACCES);
+  EXPECT_TRUE(fs::exists(top_ / "secret"));
+  EXPECT_TRUE(fs::exists(root_ + "/a"));
+}
+
 TEST_F(ConfinedFileSystemTest, ACoveredRootIsStillFound) {
   Link("root", "alias");
   Link(root_ + "/sub/b", "root/absolute");

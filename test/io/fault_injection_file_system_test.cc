@@ -75,6 +75,7 @@ TEST_F(FaultInjectionFileSystemTest, EveryKindCanFail) {
   fails(kAllocateFault, [&] { return file->Allocate({0, 1}); });
   fails(kZeroFault, [&] { return file->Zero({0, 1}); });
   fails(kRemoveFault, [&] { return files_.Remove("/a"); });
+  fails(kReplaceFault, [&] { return files_.Replace("/b", "/a"); });
   fails(kLockFault, [&] { return file->LockByte(1); });
   fails(kLockFault, [&] { return file->IsByteLocked(1).status(); });
   fails(kStatFault, [&] { return file->Stat().status(); });
@@ -103,6 +104,17 @@ TEST_F(FaultInjectionFileSystemTest, PartialOperations) {
   EXPECT_EQ(memory_.Contents("/a"), std::string(512, 'x'));
   files_.Inject({.kinds = kReadFault, .partial = true, .read_at_most = 1});
   EXPECT_EQ(*file->Read(0, absl::MakeSpan(buffer)), 1u);
+}
+
+TEST_F(FaultInjectionFileSystemTest, AReplaceFailsBeforeOrAfter) {
+  memory_.SetContents("/b", "new");
+  for (const bool partial : {false, true}) {
+    files_.Clear();
+    files_.Inject({.kinds = kReplaceFault, .partial = partial});
+    EXPECT_EQ(ErrnoOf(files_.Replace("/b", "/a")), EIO);
+    EXPECT_EQ(memory_.Contents("/a"), partial ? "new" : "0123456789");
+    EXPECT_EQ(memory_.Exists("/b"), !partial);
+  }
 }
 
 TEST_F(FaultInjectionFileSystemTest, ReopenedFilesFailToo) {

@@ -124,6 +124,24 @@ TEST(MemoryFileSystemTest, LinksNameTheSameFile) {
   EXPECT_EQ(ErrnoOf(files.Stat("/loop").status()), ELOOP);
 }
 
+TEST(MemoryFileSystemTest, AFileTakesThePlaceOfAnother) {
+  MemoryFileSystem files;
+  files.SetContents("/a", "old");
+  files.SetContents("/b", "new");
+  files.SetReadOnly("/a");
+  const auto old = *files.Open("/a", Access::kReadOnly);
+  const auto id = (*files.Stat("/b")).id;
+  ASSERT_TRUE(files.Replace("/b", "/./a").ok());
+  EXPECT_EQ(files.Paths(), std::vector<std::string>{"/a"});
+  EXPECT_EQ(files.Contents("/a"), "new");
+  EXPECT_EQ((*files.Stat("/a")).id, id);
+  EXPECT_FALSE(files.Open("/a", Access::kReadWrite).ok());
+  EXPECT_EQ((*old->Stat()).size, 3u);
+  EXPECT_EQ(ErrnoOf(files.Replace("/missing", "/a")), ENOENT);
+  EXPECT_EQ(ErrnoOf(files.Replace("/a", "/missing")), ENOENT);
+  EXPECT_EQ(files.Contents("/a"), "new");
+}
+
 TEST(MemoryFileSystemTest, AccessIsChecked) {
   MemoryFileSystem files;
   files.SetContents("/a", "x");

@@ -396,6 +396,40 @@ TEST_F(PosixFileTest, CreateIsExclusive) {
             EEXIST);
 }
 
+TEST_F(PosixFileTest, AFileTakesThePlaceOfAnother) {
+  const auto old = Make("old");
+  ASSERT_EQ(chmod(name_.c_str(), 0640), 0);
+  if (geteuid() == 0) {
+    ASSERT_EQ(chown(name_.c_str(), 12, 34), 0);
+  }
+  const FileStat model = *old->Stat();
+  const std::string from = name_ + ".new";
+  const auto file = *PosixFileSystem().Create(from);
+  ASSERT_TRUE(Write(*file, 0, "new").ok());
+  const absl::Status status = PosixFileSystem().Replace(from, name_);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(Contents(), "new");
+  EXPECT_FALSE(std::filesystem::exists(from));
+  const FileStat stat = *Open(Access::kReadOnly)->Stat();
+  EXPECT_EQ(stat.id, (*file->Stat()).id);
+  EXPECT_EQ(stat.mode, model.mode);
+  EXPECT_EQ(stat.uid, model.uid);
+  EXPECT_EQ(stat.gid, model.gid);
+  // What was open stays.
+  EXPECT_EQ((*old->Stat()).id, model.id);
+}
+
+TEST_F(PosixFileTest, AReplaceThatFailsChangesNothing) {
+  Make("old");
+  EXPECT_EQ(ErrnoOf(PosixFileSystem().Replace(name_ + ".new", name_)), ENOENT);
+  std::ofstream(name_ + ".new") << "new";
+  EXPECT_EQ(ErrnoOf(PosixFileSystem().Replace(name_ + ".new", name_ + ".x")),
+            ENOENT);
+  EXPECT_EQ(ErrnoOf(PosixFileSystem().Replace("/elsewhere", name_)), EXDEV);
+  EXPECT_EQ(Contents(), "old");
+  EXPECT_TRUE(std::filesystem::exists(name_ + ".new"));
+}
+
 TEST_F(PosixFileTest, RemoveAndMissingFiles) {
   Make("");
   EXPECT_TRUE(PosixFileSystem().Remove(name_).ok());

@@ -47,6 +47,20 @@ TEST(RecordingFileSystemTest, RecordsChangesInOrder) {
   EXPECT_TRUE(files.Operations().empty());
 }
 
+// A power cut may come between the two.
+TEST(RecordingFileSystemTest, AReplaceIsAStepAndASync) {
+  MemoryFileSystem memory;
+  memory.SetContents("/a", "old");
+  memory.SetContents("/b", "new");
+  RecordingFileSystem files(memory);
+  ASSERT_TRUE(files.Replace("/b", "/a").ok());
+  EXPECT_EQ(files.Operations(), (std::vector<FileOperation>{
+                                    {Kind::kReplace, "/a", 0, 0, "/b", 0},
+                                    {.kind = Kind::kSync, .path = "/a"},
+                                }));
+  EXPECT_EQ(memory.Contents("/a"), "new");
+}
+
 TEST(RecordingFileSystemTest, ReopenedFilesAreRecorded) {
   MemoryFileSystem memory;
   memory.SetContents("/a", "");

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "flatcow/image_ops.h"
 #include "model/disk_model.h"
+#include "model/draft_image.h"
 #include "model/image_testing.h"
 
 namespace flatcow {
@@ -25,6 +27,12 @@ void WriteStripes(MemoryFileSystem& files, const std::string& path,
               content.begin() + static_cast<ptrdiff_t>(at));
   }
   Must(image->Flush());
+}
+
+std::optional<Draft> DraftOf(const std::string& format) {
+  if (format == "june2012") return Draft::kJune2012;
+  if (format == "july2012") return Draft::kJuly2012;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -48,8 +56,11 @@ std::vector<uint8_t> MakeChain(MemoryFileSystem& files,
     const std::string path =
         level == 0 ? kChainImage : absl::StrCat("/disks/level", level);
     NewImage image;
+    const std::optional<Draft> draft = DraftOf(shape.formats[level]);
     image.data_file_raw = shape.formats[level] == kDataFileIsDisk;
-    image.format = image.data_file_raw ? "qcow2" : shape.formats[level];
+    image.format = draft.has_value()      ? "add-cow"
+                   : image.data_file_raw ? "qcow2"
+                                         : shape.formats[level];
     image.size = disk_size;
     image.backing_file = below;
     image.backing_format = below_format;
@@ -69,6 +80,7 @@ std::vector<uint8_t> MakeChain(MemoryFileSystem& files,
       content.assign(disk.begin(), disk.end());
     }
     Make(files, path, image);
+    if (draft.has_value()) TurnIntoDraft(files, path, *draft);
     if (level != 0) {
       WriteStripes(files, path, level, shape.cluster_size, content);
     }

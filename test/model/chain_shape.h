@@ -23,7 +23,8 @@ inline constexpr char kDataFileIsDisk[] = "qcow2raw";
 
 struct ChainShape {
   std::string name = {};
-  // From the image down, without the raw file at the bottom.
+  // From the image down, without the raw file at the bottom. "june2012" and
+  // "july2012" are add-cow images of these drafts, whose clusters have 64 KiB.
   std::vector<std::string> formats = {};
   uint32_t cluster_size = 4096;
   // The raw file's size in clusters, 0 for none, and what is added to it.
@@ -36,7 +37,10 @@ struct ChainShape {
   uint64_t disk_size() const { return disk_clusters * cluster_size + disk_odd; }
   // Sizes of the disk are multiples of it.
   uint64_t size_unit() const {
-    return formats.front() == "raw" || formats.front() == "add-cow" ? 1 : 512;
+    const std::string& format = formats.front();
+    return format == "qed" || format == "qcow2" || format == kDataFileIsDisk
+               ? 512
+               : 1;
   }
 };
 

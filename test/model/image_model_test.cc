@@ -81,20 +81,27 @@ std::vector<ChainShape> AllShapes() {
       {"qcow2", "qed"},
       {"add-cow", "qcow2"},
       {"qcow2", "qcow2"},
-      {"qed", "add-cow", "qed", "qed"}};
+      {"qed", "add-cow", "qed", "qed"},
+      {"june2012"},
+      {"july2012"},
+      {"june2012", "july2012"},
+      {"july2012", "qed", "june2012"}};
   for (const auto& formats : kChains) {
     const auto has = [&formats](const char* format) {
       return std::find(formats.begin(), formats.end(), format) != formats.end();
     };
     const bool has_qed = has("qed");
     const bool has_sectors = has_qed || has("qcow2") || has(kDataFileIsDisk);
+    const bool has_draft = formats.front().ends_with("2012");
     for (const uint32_t cluster_size : {512u, 4096u, 65536u}) {
+      if (has_draft && cluster_size != 65536) continue;
       if (has_qed && cluster_size < 4096) continue;
-      if (formats.size() > 1 && cluster_size > 4096) continue;
+      if (!has_draft && formats.size() > 1 && cluster_size > 4096) continue;
       for (const Base& base : kBases) {
         for (const uint64_t odd : {0u, 512u, 333u}) {
           if (has_sectors && odd % 512 != 0) continue;
           if (has(kDataFileIsDisk) && base.clusters != 0) continue;
+          if (has_draft && odd != 512) continue;
           std::string name;
           for (const std::string& format : formats) {
             absl::StrAppend(&name, format == "add-cow" ? "addcow" : format,

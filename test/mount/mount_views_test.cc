@@ -13,9 +13,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "model/draft_image.h"
 #include "mount/daemon.h"
 
 namespace flatcow {
@@ -67,6 +70,29 @@ class MountViewsTest : public testing::Test {
   TemporaryDirectory source_;
   std::unique_ptr<Daemon> daemon_;
 };
+
+TEST_F(MountViewsTest, DraftsOfAddCowAreImagesToo) {
+  MakeRawFile(source_ / "data", 2, 1 << 20);
+  for (const auto& [name, draft] :
+       {std::pair{"june", Draft::kJune2012}, {"july", Draft::kJuly2012}}) {
+    std::ofstream(source_ / name, std::ios::binary)
+        << DraftBytes({.draft = draft,
+                       .backing = "base.raw",
+                       .backing_format = "raw",
+                       .image = "data"})
+        << '\x02';
+  }
+  Start();
+  EXPECT_THAT(List(daemon_->mountpoint()), ElementsAre("july.raw", "june.raw"));
+  // The second cluster is the image file's, the rest the backing file's.
+  const std::string expected =
+      MustRun("cd " + source_.path() +
+              " && (head -c 65536 base.raw; tail -c +65537 data | head -c "
+              "65536; tail -c +131073 base.raw) | sha256sum");
+  for (const char* view : {"june.raw", "july.raw"}) {
+    EXPECT_EQ(MustRun("sha256sum < " + daemon_->File(view)), expected);
+  }
+}
 
 TEST_F(MountViewsTest, MirrorsTheFoldersThatHoldImages) {
   MustRun("mkdir -p " + (source_ / "web/deep") + " " + (source_ / "empty"));

@@ -153,4 +153,12 @@ absl::Status ScheduledFileSystem::Remove(const std::string& path) {
   return files_->Remove(path);
 }
 
+absl::Status ScheduledFileSystem::Replace(const std::string& from,
+                                          const std::string& to) {
+  RETURN_IF_ERROR(files_->Replace(from, to));
+  auto moved = durable_.extract(from);
+  if (!moved.empty()) durable_[to] = std::move(moved.mapped());
+  return absl::OkStatus();
+}
+
 }  // namespace flatcow::order

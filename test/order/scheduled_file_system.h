@@ -31,6 +31,7 @@ class ScheduledFileSystem final : public FileSystem {
   absl::StatusOr<std::unique_ptr<File>> Create(
       const std::string& path) override;
   absl::Status Remove(const std::string& path) override;
+  absl::Status Replace(const std::string& from, const std::string& to) override;
   absl::StatusOr<FileStat> Stat(const std::string& path) override {
     return files_->Stat(path);
   }

@@ -169,6 +169,15 @@ absl::Status FaultInjectionFileSystem::Remove(const std::string& path) {
   return files_.Remove(path);
 }
 
+absl::Status FaultInjectionFileSystem::Replace(const std::string& from,
+                                               const std::string& to) {
+  if (const auto fault = Next(kReplaceFault, to)) {
+    if (fault->partial) RETURN_IF_ERROR(files_.Replace(from, to));
+    return flatcow::Injected(*fault, to, "replace");
+  }
+  return files_.Replace(from, to);
+}
+
 absl::StatusOr<FileStat> FaultInjectionFileSystem::Stat(
     const std::string& path) {
   RETURN_IF_ERROR(Check(kStatFault, path, "stat"));

@@ -42,9 +42,10 @@ enum FaultKind : uint32_t {
   kLockFault = 1 << 8,  // LockByte, IsByteLocked
   kStatFault = 1 << 9,
   kSeekFault = 1 << 10,
+  kReplaceFault = 1 << 11,
   // What the main paths do; locks, attributes and seeks count only when named.
-  kAnyFault = (1 << 8) - 1,
-  kEveryFault = (1 << 11) - 1,
+  kAnyFault = ((1 << 8) - 1) | kReplaceFault,
+  kEveryFault = (1 << 12) - 1,
 };
 
 struct Fault {
@@ -58,7 +59,8 @@ struct Fault {
   // All later ones fail too.
   bool forever = false;
   // A read succeeds with half of its bytes; a write fails after half of its
-  // bytes, at a border of the file's 512-byte sectors.
+  // bytes, at a border of the file's 512-byte sectors; a replace fails when it
+  // is done.
   bool partial = false;
   // A partial read gets no more bytes than these.
   size_t read_at_most = ~size_t{0};
@@ -75,6 +77,7 @@ class FaultInjectionFileSystem final : public FileSystem {
   absl::StatusOr<std::unique_ptr<File>> Create(
       const std::string& path) override;
   absl::Status Remove(const std::string& path) override;
+  absl::Status Replace(const std::string& from, const std::string& to) override;
   absl::StatusOr<FileStat> Stat(const std::string& path) override;
 
   // Faults add up, each counts for itself from now on. Where two hit the same

@@ -411,6 +411,30 @@ absl::Status MemoryFileSystem::Remove(const std::string& path) {
   return absl::OkStatus();
 }
 
+absl::Status MemoryFileSystem::Replace(const std::string& from,
+                                       const std::string& to) {
+  MutexLock lock(mutex_);
+  const auto source = names_.find(Normalize(from));
+  const auto target = names_.find(Normalize(to));
+  for (const auto& found : {source, target}) {
+    if (found == names_.end() || found->second.inode == nullptr) {
+      return ErrnoError(ENOENT, absl::StrCat(to, ": replace by ", from));
+    }
+  }
+  const auto mode_of = [](MemoryInode& inode) {
+    MutexLock inode_lock(inode.mutex);
+    return inode.mode;
+  };
+  const mode_t mode = mode_of(*target->second.inode);
+  MemoryInode& inode = *source->second.inode;
+  target->second.inode = source->second.inode;
+  names_.erase(source);
+  MutexLock inode_lock(inode.mutex);
+  inode.mode = mode;
+  inode.ctime_ns = NextTime();
+  return absl::OkStatus();
+}
+
 absl::StatusOr<FileStat> MemoryFileSystem::Stat(const std::string& path) {
   MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const auto found, Find(path));

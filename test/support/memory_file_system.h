@@ -42,6 +42,7 @@ class MemoryFileSystem final : public FileSystem {
   absl::StatusOr<std::unique_ptr<File>> Create(
       const std::string& path) override;
   absl::Status Remove(const std::string& path) override;
+  absl::Status Replace(const std::string& from, const std::string& to) override;
   absl::StatusOr<FileStat> Stat(const std::string& path) override;
 
   // A copy: names, hard links, contents, read-only marks and inode numbers, but

@@ -57,6 +57,15 @@ absl::Status PageCacheFileSystem::Remove(const std::string& path) {
   return files_.Remove(path);
 }
 
+absl::Status PageCacheFileSystem::Replace(const std::string& from,
+                                          const std::string& to) {
+  RETURN_IF_ERROR(files_.Replace(from, to));
+  MutexLock lock(mutex_);
+  auto moved = on_disk_.extract(from);
+  if (!moved.empty()) on_disk_[to] = std::move(moved.mapped());
+  return absl::OkStatus();
+}
+
 absl::StatusOr<FileStat> PageCacheFileSystem::Stat(const std::string& path) {
   return files_.Stat(path);
 }

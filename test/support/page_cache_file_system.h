@@ -43,6 +43,7 @@ class PageCacheFileSystem final : public FileSystem {
   absl::StatusOr<std::unique_ptr<File>> Create(
       const std::string& path) override;
   absl::Status Remove(const std::string& path) override;
+  absl::Status Replace(const std::string& from, const std::string& to) override;
   absl::StatusOr<FileStat> Stat(const std::string& path) override;
 
   // A power cut at its worst: every file becomes what its last successful sync

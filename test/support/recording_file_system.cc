@@ -19,6 +19,8 @@ const char* NameOf(Kind kind) {
       return "create";
     case Kind::kRemove:
       return "remove";
+    case Kind::kReplace:
+      return "replace";
     case Kind::kWrite:
       return "write";
     case Kind::kTruncate:
@@ -135,6 +137,14 @@ absl::StatusOr<std::unique_ptr<File>> RecordingFileSystem::Create(
 
 absl::Status RecordingFileSystem::Remove(const std::string& path) {
   return Record({Kind::kRemove, path}, [&] { return files_.Remove(path); });
+}
+
+// Recorded as two steps, because a power cut may come between them.
+absl::Status RecordingFileSystem::Replace(const std::string& from,
+                                          const std::string& to) {
+  RETURN_IF_ERROR(Record({Kind::kReplace, to, 0, 0, from},
+                         [&] { return files_.Replace(from, to); }));
+  return Record({Kind::kSync, to}, [] { return absl::OkStatus(); });
 }
 
 absl::StatusOr<FileStat> RecordingFileSystem::Stat(const std::string& path) {

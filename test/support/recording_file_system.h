@@ -32,11 +32,12 @@ struct FileOperation {
   enum class Kind {
     kCreate,
     kRemove,
+    kReplace,  // `data` is the name that the file had
     kWrite,
     kTruncate,  // `length` is the new size
     kAllocate,
     kZero,
-    kSync,
+    kSync,  // of a file; behind a kReplace, of the directory, too
   };
 
   Kind kind = Kind::kWrite;
@@ -66,6 +67,7 @@ class RecordingFileSystem final : public FileSystem {
   absl::StatusOr<std::unique_ptr<File>> Create(
       const std::string& path) override;
   absl::Status Remove(const std::string& path) override;
+  absl::Status Replace(const std::string& from, const std::string& to) override;
   absl::StatusOr<FileStat> Stat(const std::string& path) override;
 
   // In order. A sync stands where it began, all else where it ended: what

@@ -55,7 +55,7 @@ TEST(AmendKeysTest, QedHasNoImageFile) {
 }
 
 TEST(AmendKeysTest, TheOnlyLayoutIsTheFinalOne) {
-  EXPECT_EQ(Store("add-cow", "compat=final").backing_file, std::nullopt);
+  EXPECT_EQ(Store("add-cow", "compat=final").compat, "final");
   EXPECT_EQ(Error("add-cow", "compat=v1"),
             "option compat: there is no layout 'v1': the only one is final");
 }

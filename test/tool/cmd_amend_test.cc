@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -50,6 +51,33 @@ TEST_F(AmendTest, TheLayoutIsFinalAlready) {
   Done("amend -o compat=final a.add-cow");
   EXPECT_THAT(Refused("amend -o compat=v1 a.add-cow"),
               HasSubstr("a.add-cow: option compat: there is no layout 'v1'"));
+}
+
+// Of the draft of June 2012, which leaves the backing file's format open: the
+// names are at 36 and 40.
+TEST_F(AmendTest, ADraftBecomesAnImageOfTheFinalLayout) {
+  MakeRaw("draft.image", kMiB, kMiB);
+  MakeRaw("draft", 4096, 0);
+  std::ofstream(std::filesystem::path("draft"), std::ios::in | std::ios::binary)
+      << "ADD_COW\xff";
+  Poke("draft", 8, 36ull << 32 | 1);
+  Poke("draft", 16, 40ull << 32 | 4);
+  Poke("draft", 24, 1ull << 32 | 11);
+  std::fstream(std::filesystem::path("draft")).seekp(36) << "base"
+                                                         << "draft.image";
+  Fill("draft", 65536, 65536, 'x');
+  const std::string disk = Disk("draft");
+  EXPECT_EQ(Info("draft")["format"], "add-cow");
+
+  EXPECT_THAT(Done("amend -o compat=final draft").err,
+              HasSubstr("warning: backing file 'base' has no magic"));
+  EXPECT_EQ(Peek("draft", 0) & 0xffffffff, 0x574f4341u);  // "ACOW"
+  EXPECT_EQ(Info("draft")["backing-filename-format"], "raw");
+  EXPECT_EQ(Info("draft")["format-specific"]["data"]["image-file"],
+            "draft.image");
+  EXPECT_EQ(Disk("draft"), disk);
+  EXPECT_FALSE(std::filesystem::exists("draft.upgrade"));
+  EXPECT_EQ(Done("amend -o compat=final draft").err, "");
 }
 
 TEST_F(AmendTest, KeysOfTheFormat) {

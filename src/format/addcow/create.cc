@@ -66,7 +66,8 @@ absl::Status CheckCreate(CreateOptions& options) {
   return absl::OkStatus();
 }
 
-absl::Status Create(File& file, File*, const CreateOptions& options) {
+absl::Status WriteNew(File& file, const CreateOptions& options,
+                      bool all_allocated) {
   Header header;
   header.cluster_bits =
       static_cast<uint32_t>(std::countr_zero(options.cluster_size));
@@ -74,9 +75,8 @@ absl::Status Create(File& file, File*, const CreateOptions& options) {
   header.image_format = options.data_format;
   header.image_name_offset = kHeaderBytes;
   header.image_name_size = static_cast<uint32_t>(options.data_file.size());
-  if (options.backing_file.empty()) {
-    header.compat_features = kCompatAllAllocated;
-  } else {
+  header.set_all_allocated(all_allocated);
+  if (!options.backing_file.empty()) {
     header.backing_format = options.backing_format;
     header.backing_name_offset = kHeaderBytes;
     header.backing_name_size =
@@ -91,6 +91,11 @@ absl::Status Create(File& file, File*, const CreateOptions& options) {
                           {names.data(), names.size()}};
   RETURN_IF_ERROR(file.Write(0, pieces));
   return file.Sync();
+}
+
+absl::Status Create(File& file, File*, const CreateOptions& options) {
+  return WriteNew(file, options,
+                  /*all_allocated=*/options.backing_file.empty());
 }
 
 }  // namespace flatcow::addcow

@@ -24,6 +24,11 @@ constexpr uint32_t HeaderSize(uint32_t cluster_size) {
 absl::Status CheckCreate(CreateOptions& options);
 absl::Status Create(File& file, File* data_file, const CreateOptions& options);
 
+// Writes the header and the names, durably, and makes `file` as long as it must
+// be. `options` as CheckCreate() leaves them.
+absl::Status WriteNew(File& file, const CreateOptions& options,
+                      bool all_allocated);
+
 }  // namespace flatcow::addcow
 
 #endif  // FLATCOW_FORMAT_ADDCOW_CREATE_H_

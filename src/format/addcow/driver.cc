@@ -11,6 +11,7 @@
 #include "format/addcow/create.h"
 #include "format/addcow/header.h"
 #include "format/addcow/layer.h"
+#include "format/addcow/upgrade.h"
 #include "format/header_room.h"
 #include "format/link_name.h"
 #include "format/registry.h"
@@ -21,7 +22,7 @@ namespace addcow {
 namespace {
 
 absl::StatusOr<Header> ReadRawHeader(const File& file) {
-  std::array<uint8_t, kHeaderBytes> bytes{};
+  std::array<uint8_t, kParsedBytes> bytes{};
   ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
   ASSIGN_OR_RETURN(const size_t length,
                    ReadToEnd(file, 0, absl::MakeSpan(bytes)));
@@ -63,6 +64,7 @@ absl::StatusOr<FormatHeader> ReadHeader(const File& file) {
   result.cluster_size = static_cast<uint32_t>(header.cluster_size());
   result.all_allocated = header.all_allocated();
   result.ignores_backing = header.all_allocated();
+  result.is_older_layout = header.layout != Layout::kFinal;
   ASSIGN_OR_RETURN(result.data_file,
                    ReadLink(file, "add-cow header: image file name",
                             header.image_name_offset, header.image_name_size,
@@ -89,14 +91,16 @@ absl::Status WriteHeader(File& file, const Header& header) {
   return file.Sync();
 }
 
-absl::Status CheckLink(const File& file, const ImageLink& link) {
+absl::Status CheckLink(const File& file, const ImageLink& link,
+                       bool needs_format) {
   if (link.name.empty() || link.name.size() > kMaxNameBytes) {
     return MakeError(link.name.empty() ? EINVAL : ENAMETOOLONG,
                      absl::StrCat(file.path(), ": a name of ", link.name.size(),
                                   " bytes can't be recorded, expected 1 to ",
                                   kMaxNameBytes));
   }
-  if (link.format.empty() || link.format.size() > kFormatNameBytes) {
+  if ((needs_format && link.format.empty()) ||
+      link.format.size() > kFormatNameBytes) {
     return MakeError(EINVAL,
                      absl::StrCat(file.path(), ": the format of '", link.name,
                                   "' must be recorded: give it"));
@@ -107,13 +111,23 @@ absl::Status CheckLink(const File& file, const ImageLink& link) {
 absl::Status Record(File& file, const std::optional<ImageLink>& backing,
                     const std::optional<ImageLink>& data_file) {
   ASSIGN_OR_RETURN(Header header, ReadRawHeader(file));
-  HeaderRoom room({kHeaderBytes, header.header_size - kHeaderBytes});
+  const bool is_june = header.layout == Layout::kJune2012;
+  HeaderRoom room(NameArea(header));
   room.Take({header.backing_name_offset, header.backing_name_size});
   room.Take({header.image_name_offset, header.image_name_size});
-  RETURN_IF_ERROR(CheckLink(file, *data_file));
-  if (backing.has_value()) RETURN_IF_ERROR(CheckLink(file, *backing));
+  RETURN_IF_ERROR(CheckLink(file, *data_file, /*needs_format=*/true));
+  if (backing.has_value()) {
+    RETURN_IF_ERROR(CheckLink(file, *backing, /*needs_format=*/!is_june));
+  }
   header.image_format = data_file->format;
   RETURN_IF_ERROR(CheckImageFormat(file, header));
+  if (is_june && header.image_format != "raw") {
+    return MakeError(EINVAL,
+                     absl::StrCat(file.path(),
+                                  ": in the draft of June 2012 the "
+                                  "image file is raw; amend -o "
+                                  "compat=final makes room for others"));
+  }
   ASSIGN_OR_RETURN(header.image_name_offset, room.Place(file, data_file->name));
   header.image_name_size = static_cast<uint32_t>(data_file->name.size());
   header.backing_name_offset = 0;
@@ -123,12 +137,15 @@ absl::Status Record(File& file, const std::optional<ImageLink>& backing,
     ASSIGN_OR_RETURN(header.backing_name_offset,
                      room.Place(file, backing->name));
     header.backing_name_size = static_cast<uint32_t>(backing->name.size());
-    header.backing_format = backing->format;
+    // June knows raw or nothing: magic finds the others again.
+    const bool is_told = !is_june || backing->format == "raw";
+    if (is_told) header.backing_format = backing->format;
   }
   RETURN_IF_ERROR(file.Sync());
   return WriteHeader(file, header);
 }
 
+// An image of June 2012 can't say it, but it can do without its backing file.
 absl::Status MarkFlat(File& file, File& data_file) {
   ASSIGN_OR_RETURN(Header header, ReadRawHeader(file));
   if (header.all_allocated()) return absl::OkStatus();
@@ -140,7 +157,12 @@ absl::Status MarkFlat(File& file, File& data_file) {
                                   " of ", found.total_clusters,
                                   " clusters are allocated, expected all"));
   }
-  header.compat_features |= kCompatAllAllocated;
+  if (header.layout == Layout::kJune2012) {
+    ASSIGN_OR_RETURN(const FormatHeader links, ReadHeader(file));
+    if (!links.backing.has_value()) return absl::OkStatus();
+    return Record(file, std::nullopt, links.data_file);
+  }
+  header.set_all_allocated(true);
   return WriteHeader(file, header);
 }
 
@@ -153,10 +175,16 @@ absl::Status Empty(File& file, File* data_file) {
                                 BitmapBytes(stat.size, header.cluster_size())));
   RETURN_IF_ERROR(file.Sync());
   if (header.all_allocated()) {
-    header.compat_features &= ~kCompatAllAllocated;
+    header.set_all_allocated(false);
     RETURN_IF_ERROR(WriteHeader(file, header));
   }
   return data_file->Zero({0, stat.size});
+}
+
+absl::Status UpgradeFile(const File& file, const CreateOptions& options,
+                         File& target) {
+  ASSIGN_OR_RETURN(const Header header, ReadRawHeader(file));
+  return Upgrade(file, header, options, target);
 }
 
 // The image file is as long as the disk.
@@ -194,6 +222,7 @@ const FormatDriver kAddCowFormat = {
     .record = addcow::Record,
     .mark_flat = addcow::MarkFlat,
     .empty = addcow::Empty,
+    .upgrade = addcow::UpgradeFile,
     .check = addcow::CheckFile,
 };
 

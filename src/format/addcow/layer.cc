@@ -5,6 +5,7 @@
 #include <array>
 #include <cerrno>
 #include <limits>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "base/byte_order.h"
@@ -148,13 +149,15 @@ bool AddCowLayer::IsComplete() {
 
 absl::Status AddCowLayer::MarkIfComplete(Syncer& syncer) {
   // A bit that is dirty now was published after the data was synced.
-  if (IsFlat() || size() == 0 || !IsComplete() || pages_.HasDirty()) {
+  const std::optional<FlagWord> word = AllAllocatedWord(header_);
+  if (!word.has_value() || IsFlat() || size() == 0 || !IsComplete() ||
+      pages_.HasDirty()) {
     return absl::OkStatus();
   }
   std::array<uint8_t, sizeof(uint64_t)> field;
-  StoreLittle64(field.data(), header_.compat_features | kCompatAllAllocated);
+  StoreLittle64(field.data(), word->value);
   const iovec piece{field.data(), field.size()};
-  if (!file_.Write(kCompatOffset, absl::MakeConstSpan(&piece, 1)).ok()) {
+  if (!file_.Write(word->offset, absl::MakeConstSpan(&piece, 1)).ok()) {
     return absl::OkStatus();
   }
   RETURN_IF_ERROR(syncer.Sync(file_));

@@ -63,7 +63,8 @@ class AddCowLayer final : public Layer {
   // Extends the add-cow file to the end of a bitmap for `virtual_size`.
   absl::Status ExtendBitmap(uint64_t virtual_size);
   absl::Status SetBits(Extent clusters);
-  // Sets ALL_ALLOCATED, durably, when every bit is set and durable. A failure
+  // Sets ALL_ALLOCATED, durably, when every bit is set and durable and the
+  // header's layout can say so. A failure
   // to look or to write leaves that to a later round.
   absl::Status MarkIfComplete(Syncer& syncer);
   // Looks on from where the last call stopped.

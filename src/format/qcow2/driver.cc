@@ -160,6 +160,7 @@ const FormatDriver kQcow2Format = {
     .record = qcow2::RecordNames,
     .mark_flat = nullptr,
     .empty = qcow2::Empty,
+    .upgrade = nullptr,
     .check = qcow2::CheckFile,
 };
 

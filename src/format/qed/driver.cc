@@ -173,6 +173,7 @@ const FormatDriver kQedFormat = {
     .record = qed::Record,
     .mark_flat = nullptr,
     .empty = qed::Empty,
+    .upgrade = nullptr,
     .check = qed::CheckFile,
 };
 

@@ -126,6 +126,7 @@ const FormatDriver kRawFormat = {
     .record = nullptr,
     .mark_flat = nullptr,
     .empty = nullptr,
+    .upgrade = nullptr,
     .check = nullptr,
 };
 
