@@ -84,8 +84,9 @@ struct FormatDriver {
   absl::Status (*record)(File& file, const std::optional<ImageLink>& backing,
                          const std::optional<ImageLink>& data_file);
 
-  // Says that the data file is the disk, byte for byte. Null: the format has no
-  // such state. Errors: EINVAL a cluster is not allocated.
+  // Says that the data file, which is only looked at, is the disk, byte for
+  // byte. Null: the format has no such state. Errors: EINVAL a cluster is not
+  // allocated.
   absl::Status (*mark_flat)(File& file, File& data_file);
 
   // Takes every cluster out of the image, so that it shows its backing file.

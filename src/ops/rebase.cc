@@ -56,10 +56,7 @@ absl::Status Rebase::OpenNewBacking() {
   ASSIGN_OR_RETURN(const auto found,
                    OpenImage(file_system_, path,
                              {.format = backing_format_, .lock = false}));
-  std::vector<std::string> own = {image_->Info().path};
-  if (image_->Info().data_file.has_value()) {
-    own.push_back(image_->ChainPaths()[1]);
-  }
+  const std::vector<std::string> own = image_->WrittenPaths();
   const std::vector<std::string> below = found->ChainPaths();
   for (const std::string& file : below) {
     if (std::find(own.begin(), own.end(), file) == own.end()) continue;

@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "flatcow/image_ops.h"
 #include "model/disk_model.h"
 #include "model/image_testing.h"
@@ -25,6 +26,32 @@ void WriteStripes(MemoryFileSystem& files, const std::string& path,
               content.begin() + static_cast<ptrdiff_t>(at));
   }
   Must(image->Flush());
+}
+
+// The image file of an add-cow image, which is named `name`; `format` is its
+// own. Where it may be, it is full of garbage, which must never show.
+void MakeImageFile(MemoryFileSystem& files, const std::string& name,
+                   const std::string& format, const ChainShape& shape,
+                   bool may_be_garbage) {
+  const std::string path = absl::StrCat("/disks/", name);
+  const uint64_t size = shape.disk_size();
+  const std::string garbage = PatternText(0xbad, size);
+  if (format.empty()) {
+    files.SetContents(path, may_be_garbage ? garbage : std::string(size, '\0'));
+    return;
+  }
+  NewImage image{.format = format, .size = size};
+  image.cluster_size = shape.cluster_size;
+  if (may_be_garbage) {
+    files.SetContents(absl::StrCat("/disks/garbage-of-", name), garbage);
+    image.backing_file = absl::StrCat("garbage-of-", name);
+    image.backing_format = "raw";
+  }
+  if (format == "add-cow") {
+    image.data_file = name + ".data";
+    MakeImageFile(files, image.data_file, "", shape, may_be_garbage);
+  }
+  Make(files, path, image);
 }
 
 }  // namespace
@@ -48,17 +75,18 @@ std::vector<uint8_t> MakeChain(MemoryFileSystem& files,
     const std::string path =
         level == 0 ? kChainImage : absl::StrCat("/disks/level", level);
     NewImage image;
-    image.format = shape.formats[level];
+    const std::vector<std::string> parts =
+        absl::StrSplit(shape.formats[level], '/');
+    image.format = parts[0];
     image.size = disk_size;
     image.backing_file = below;
     image.backing_format = below_format;
     if (image.format != "raw") image.cluster_size = shape.cluster_size;
     if (image.format == "add-cow") {
-      // What unallocated clusters hold must never show.
       image.data_file = absl::StrCat("image", level);
-      const std::string garbage = PatternText(0xbad, disk_size);
-      files.SetContents(absl::StrCat("/disks/image", level),
-                        below.empty() ? std::string(disk_size, '\0') : garbage);
+      if (parts.size() > 1) image.data_format = parts[1];
+      MakeImageFile(files, image.data_file, image.data_format, shape,
+                    !below.empty());
     }
     Make(files, path, image);
     if (level != 0) {

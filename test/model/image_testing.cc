@@ -47,6 +47,7 @@ CreateOptions OptionsOf(const NewImage& image) {
   options.cluster_size = image.cluster_size;
   options.table_size = image.table_size;
   options.data_file = image.data_file;
+  options.data_format = image.data_format;
   return options;
 }
 

@@ -62,6 +62,7 @@ struct NewImage {
   uint32_t cluster_size = 0;
   uint32_t table_size = 0;
   std::string data_file = {};
+  std::string data_format = {};
 };
 CreateOptions OptionsOf(const NewImage& image);
 
