@@ -30,7 +30,7 @@ absl::Status Overlay::CheckWritable() const {
   if (!writable_.load()) {
     return ErrnoError(EROFS, absl::StrCat(info_.path, ": opened read-only"));
   }
-  return syncer_.failed() ? FailureStatus() : absl::OkStatus();
+  return SyncFailed() ? FailureStatus() : absl::OkStatus();
 }
 
 absl::Status Overlay::CheckInside(Extent extent,
@@ -246,7 +246,12 @@ absl::Status Overlay::FailureStatus() const {
   return MakeError(
       EIO,
       absl::StrCat(info_.path, ": not writable since a sync failed (",
-                   syncer_.failure(), "); close the image and open it again"));
+                   SyncFailure(), "); close the image and open it again"));
+}
+
+std::string Overlay::SyncFailure() const {
+  return syncer_.failed() || inner() == nullptr ? syncer_.failure()
+                                                : inner()->SyncFailure();
 }
 
 absl::Status Overlay::WriteRound() {

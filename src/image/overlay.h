@@ -82,7 +82,11 @@ class Overlay final : public Image {
 
   // For the image that has this one as its image file (image_file.h).
   const Chain& chain() const { return chain_; }
-  bool SyncFailed() const { return syncer_.failed(); }
+  // A sync has failed, here or further in, where growing may meet it outside of
+  // our own rounds.
+  bool SyncFailed() const {
+    return syncer_.failed() || (inner() != nullptr && inner()->SyncFailed());
+  }
   // Could the disk have this size? Errors: EINVAL, EFBIG.
   absl::Status CheckSize(uint64_t new_size) const;
   // Requests begin no flush rounds from now on; Flush() does.
@@ -139,6 +143,7 @@ class Overlay final : public Image {
   absl::Status OneRound();
   absl::Status WriteRound();
   absl::Status FailureStatus() const;
+  std::string SyncFailure() const;
   // A round when the cache is half full of dirty pages.
   absl::Status FlushIfCacheIsFull();
   bool WantsRound() const;

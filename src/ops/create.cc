@@ -210,10 +210,12 @@ absl::Status Creation::CreateFile() {
   if (!options_.force) {
     return MakeError(EEXIST, "exists already; --force overwrites it");
   }
-  ASSIGN_OR_RETURN(image_,
-                   OpenLocked(file_system_, path_, LockRole::kImageReadWrite));
+  ASSIGN_OR_RETURN(image_, OpenLocked(file_system_, path_, LockRole::kNone));
   ASSIGN_OR_RETURN(const FileStat own, image_.file->Stat());
+  // Before a lock of our own on the file gets in the way.
   RETURN_IF_ERROR(CheckNotBelow(own.id));
+  image_.lock = std::make_unique<ImageLock>(*image_.file);
+  RETURN_IF_ERROR(image_.lock->Take(LockRole::kImageReadWrite));
   ASSIGN_OR_RETURN(image_.writable, image_.file->Reopen(Access::kReadWrite));
   return image_.writable->Truncate(0);
 }
