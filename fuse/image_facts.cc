@@ -96,11 +96,11 @@ absl::StatusOr<Look> ImageInspector::Inspect(const std::string& path,
   Record record;
   record.signature = SignatureOf(look->stat);
   // A verdict may hang on another file, so it is not kept.
-  record.settled = IsSettled(record.signature, NowNs()) &&
-                   (look->facts == nullptr ||
-                    (look->facts->error == 0 &&
-                     (!look->facts->data_file.has_value() ||
-                      TellsSize(*look->facts->data_file))));
+  record.settled =
+      IsSettled(record.signature, NowNs()) &&
+      (look->facts == nullptr ||
+       (look->facts->error == 0 && (!look->facts->data_file.has_value() ||
+                                    TellsSize(*look->facts->data_file))));
   if (look->data_stat.has_value()) {
     record.data_signature = SignatureOf(*look->data_stat);
   }

@@ -244,9 +244,8 @@ bool Overlay::NeedsFlush() const {
 
 absl::Status Overlay::FailureStatus() const {
   return MakeError(
-      EIO,
-      absl::StrCat(info_.path, ": not writable since a sync failed (",
-                   SyncFailure(), "); close the image and open it again"));
+      EIO, absl::StrCat(info_.path, ": not writable since a sync failed (",
+                        SyncFailure(), "); close the image and open it again"));
 }
 
 std::string Overlay::SyncFailure() const {

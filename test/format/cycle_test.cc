@@ -180,9 +180,8 @@ TEST_F(CycleTest, AnInnerImageThatIsTheBackingFile) {
 
 TEST_F(CycleTest, AnInnerImageOnTheImageFileFurtherIn) {
   files_.SetContents("/a", InInner("add-cow").Bytes());
-  files_.SetContents("/inner",
-                     RawAddCow{.backing = "lower", .backing_format = "qed"}
-                         .Bytes());
+  files_.SetContents(
+      "/inner", RawAddCow{.backing = "lower", .backing_format = "qed"}.Bytes());
   files_.SetContents("/lower", RawQed().Bytes("img"));
   ExpectRefused("/a");
 }
@@ -217,12 +216,11 @@ TEST_F(CycleTest, ImagesMayStandInsideOneAnotherUpToTheLimit) {
   std::string last = files_.Contents("/n255");
   // Every backing file is one more.
   for (int i = 0; i < kLast; ++i) {
-    files_.SetContents(
-        absl::StrCat("/n", i),
-        RawAddCow{.backing = "",
-                  .image = absl::StrCat("n", i + 1),
-                  .image_format = "add-cow"}
-            .Bytes());
+    files_.SetContents(absl::StrCat("/n", i),
+                       RawAddCow{.backing = "",
+                                 .image = absl::StrCat("n", i + 1),
+                                 .image_format = "add-cow"}
+                           .Bytes());
   }
   EXPECT_TRUE(Fails(Open("/n0", Access::kReadOnly), ELOOP, "256"));
   const auto image = Must(Open("/n1", Access::kReadWrite));

@@ -41,9 +41,8 @@ class ImageFileTest : public OpenTest {
 
 TEST_F(ImageFileTest, ChainPathsAndWrittenPathsGoInside) {
   const auto image = Open("/a");
-  EXPECT_EQ(
-      image->ChainPaths(),
-      (std::vector<std::string>{"/a", "/inner.qed", "/below", "/base"}));
+  EXPECT_EQ(image->ChainPaths(),
+            (std::vector<std::string>{"/a", "/inner.qed", "/below", "/base"}));
   EXPECT_EQ(image->WrittenPaths(),
             (std::vector<std::string>{"/a", "/inner.qed"}));
 }
@@ -57,13 +56,13 @@ TEST_F(ImageFileTest, SegmentsNameThePlaceInTheInnerFile) {
   EXPECT_EQ(segments[0].kind, Segment::Kind::kData);
   ASSERT_NE(segments[0].file, nullptr);
   std::string bytes(kCluster, '\0');
-  ASSERT_TRUE(segments[0]
-                  .file
-                  ->Read(segments[0].host_offset,
-                         absl::MakeSpan(
-                             reinterpret_cast<uint8_t*>(bytes.data()),
-                             bytes.size()))
-                  .ok());
+  ASSERT_TRUE(
+      segments[0]
+          .file
+          ->Read(segments[0].host_offset,
+                 absl::MakeSpan(reinterpret_cast<uint8_t*>(bytes.data()),
+                                bytes.size()))
+          .ok());
   EXPECT_EQ(bytes, PatternText(1, kCluster));
   EXPECT_NE(segments[0].host_offset, 2 * kCluster);
   EXPECT_EQ(segments[1].kind, Segment::Kind::kZero);
@@ -92,7 +91,8 @@ TEST_F(ImageFileTest, ADamagedInnerImageCanOnlyBeRead) {
   constexpr uint64_t kTable = 3 * kCluster;
   PokeFile(files_, "/inner.qed", kTable + 15 * 8, Little64(1 << 30));
   PokeFile(files_, "/inner.qed", 16, Little64(qed::kFeatureNeedCheck | 1 | 4));
-  EXPECT_TRUE(Fails(TryOpen("/a", Access::kReadWrite), EROFS, "/a: image file"));
+  EXPECT_TRUE(
+      Fails(TryOpen("/a", Access::kReadWrite), EROFS, "/a: image file"));
   const auto image = Open("/a");
   EXPECT_TRUE(Fails(image->MakeWritable(), EROFS, "check -r all"));
   EXPECT_FALSE(image->Writable());
@@ -123,8 +123,8 @@ TEST_F(ImageFileTest, ASizeThatTheInnerFormatCannotHoldChangesNothing) {
   EXPECT_TRUE(Shows(*image, PatternText(1, kSize)));
   Must(image->Shrink(1024));
   Must(image->Resize(kSize));
-  EXPECT_TRUE(Shows(
-      *image, PatternText(1, 1024) + std::string(kSize - 1024, '\0')));
+  EXPECT_TRUE(
+      Shows(*image, PatternText(1, 1024) + std::string(kSize - 1024, '\0')));
 }
 
 TEST_F(ImageFileTest, AFullImageIsNoFileOfTheHost) {

@@ -121,9 +121,9 @@ TEST_F(InnerImageTest, AmendTakesFormats) {
   files_.SetContents("/raw", PatternText(3, kSize));
   Must(AmendImage(files_, "/a", {.data_file = "raw", .data_format = "raw"}));
   EXPECT_EQ(InfoOf("/a").data_file->format, "raw");
-  EXPECT_TRUE(Refuses(
-      [&] { return AmendImage(files_, "/a", {.data_format = "vmdk"}); },
-      ENOTSUP, "vmdk"));
+  EXPECT_TRUE(
+      Refuses([&] { return AmendImage(files_, "/a", {.data_format = "vmdk"}); },
+              ENOTSUP, "vmdk"));
 }
 
 // ---- Rewriting ----
@@ -214,8 +214,8 @@ TEST_F(InnerImageTest, AnInnerImageIsNotTakenForItsFile) {
   MakeOuter("/a");
   Write("/a", 0, PatternText(2, kSize));
   const auto image = Open("/a");
-  const auto file = Must(OpenImage(files_, "/inner.qed",
-                                   {.format = "raw", .share_writes = true}));
+  const auto file = Must(
+      OpenImage(files_, "/inner.qed", {.format = "raw", .share_writes = true}));
   EXPECT_EQ(Must(CompareImages(*image, *file, {})).outcome,
             CompareResult::Outcome::kContentDiffers);
   const auto inner =
