@@ -34,7 +34,9 @@ struct CreateOptions {
   // The file that written clusters are in, as to be recorded. add-cow, where it
   // is called the image file: must be given.
   std::string data_file = {};
-  std::string data_format = {};  // add-cow; empty: raw
+  // add-cow; empty: raw. A file that is missing is made in this format, without
+  // a backing file; one that is there must hold a disk of the size.
+  std::string data_format = {};
 };
 
 struct CreateResult {
@@ -82,7 +84,8 @@ struct CheckResult {
   std::vector<std::string> warnings;  // about other files of the chain
 };
 
-// Checks one image file. Errors: as OpenImage(); ENOTSUP for raw.
+// Checks one image file; what is wrong with other files of the chain is a
+// warning. Errors: as OpenImage(); ENOTSUP for raw.
 absl::StatusOr<CheckResult> CheckImage(FileSystem& file_system,
                                        const std::string& path,
                                        const CheckOptions& options);
@@ -183,7 +186,7 @@ struct FlattenOptions {
 
 struct FlattenResult {
   uint64_t copied_bytes = 0;  // data; the host may have shared its blocks
-  // add-cow: this file is the disk now, byte for byte.
+  // add-cow: this file is the disk now, byte for byte where its format is raw.
   std::string data_file = {};
   std::vector<std::string> warnings = {};
 };
