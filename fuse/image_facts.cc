@@ -17,6 +17,10 @@ bool SameData(const ImageLink& link, const FileSignature& a,
   return a == b;
 }
 
+// Does the data file's signature say whether the size is still the same? Where
+// it is an add-cow image, that is in a file that is not looked at here.
+bool TellsSize(const ImageLink& link) { return link.format != "add-cow"; }
+
 // Is this an error that says "an image, but not usable"?
 bool IsVerdict(const absl::Status& status) {
   switch (ErrnoOf(status)) {
@@ -92,8 +96,11 @@ absl::StatusOr<Look> ImageInspector::Inspect(const std::string& path,
   Record record;
   record.signature = SignatureOf(look->stat);
   // A verdict may hang on another file, so it is not kept.
-  record.settled = IsSettled(record.signature, NowNs()) &&
-                   (look->facts == nullptr || look->facts->error == 0);
+  record.settled =
+      IsSettled(record.signature, NowNs()) &&
+      (look->facts == nullptr ||
+       (look->facts->error == 0 && (!look->facts->data_file.has_value() ||
+                                    TellsSize(*look->facts->data_file))));
   if (look->data_stat.has_value()) {
     record.data_signature = SignatureOf(*look->data_stat);
   }

@@ -238,7 +238,7 @@ std::vector<FoundImage> SourceIndex::Views() {
     }
   }
   LinkStats stats;
-  Hide(images, stats);
+  Hide(images, facts_of, stats);
   for (FoundImage& image : images) AddBelow(image, facts_of, stats);
   return images;
 }
@@ -254,18 +254,33 @@ std::optional<FileStat> SourceIndex::StatLink(const std::string& path,
   return it->second;
 }
 
-void SourceIndex::Hide(std::vector<FoundImage>& images, LinkStats& stats) {
-  RawFilesOf raw_files_of;
-  for (const FoundImage& image : images) {
-    std::vector<FileId>& raw_files = raw_files_of[image.look.stat.id];
-    const ImageFacts& facts = *image.look.facts;
-    if (image.look.data_stat.has_value()) {
-      raw_files.push_back(image.look.data_stat->id);
-    }
-    if (facts.backing.has_value() && facts.backing->format == "raw") {
-      const auto stat = StatLink(facts.backing->path, stats);
+// What the image uses as raw files, or in their place: an image file that is an
+// image is hidden, and what it uses in turn is not to show for that.
+void SourceIndex::AddRawFiles(const ImageFacts& facts, const FactsOf& facts_of,
+                              LinkStats& stats,
+                              std::vector<FileId>& raw_files) {
+  const ImageFacts* at = &facts;
+  for (int depth = 0; at != nullptr && depth < kMaxDepth; ++depth) {
+    if (at->backing.has_value() && at->backing->format == "raw") {
+      const auto stat = StatLink(at->backing->path, stats);
       if (stat.has_value()) raw_files.push_back(stat->id);
     }
+    if (!at->data_file.has_value()) return;
+    const auto stat = StatLink(at->data_file->path, stats);
+    if (!stat.has_value()) return;
+    raw_files.push_back(stat->id);
+    if (at->data_file->format == "raw") return;
+    const auto known = facts_of.find(stat->id);
+    at = known != facts_of.end() ? known->second.get() : nullptr;
+  }
+}
+
+void SourceIndex::Hide(std::vector<FoundImage>& images, const FactsOf& facts_of,
+                       LinkStats& stats) {
+  RawFilesOf raw_files_of;
+  for (const FoundImage& image : images) {
+    AddRawFiles(*image.look.facts, facts_of, stats,
+                raw_files_of[image.look.stat.id]);
   }
   const auto hidden = HiddenFiles(raw_files_of);
   std::erase_if(images, [&hidden](const FoundImage& image) {
@@ -277,7 +292,29 @@ void SourceIndex::Hide(std::vector<FoundImage>& images, LinkStats& stats) {
 // that isn't is left out.
 void SourceIndex::AddBelow(FoundImage& image, const FactsOf& facts_of,
                            LinkStats& stats) {
-  const ImageFacts* facts = image.look.facts.get();
+  std::vector<const ImageFacts*> branches = {image.look.facts.get()};
+  // Of the image file itself `look` knows.
+  for (int depth = 0; depth < kMaxDepth; ++depth) {
+    const ImageFacts& above = *branches.back();
+    if (!above.data_file.has_value() || above.data_file->format == "raw") break;
+    const auto stat = StatLink(above.data_file->path, stats);
+    const auto known =
+        stat.has_value() ? facts_of.find(stat->id) : facts_of.end();
+    if (known == facts_of.end()) break;
+    const ImageFacts& inner = *known->second;
+    if (inner.data_file.has_value()) {
+      const auto data = StatLink(inner.data_file->path, stats);
+      if (data.has_value()) image.below_allocated += data->allocated_bytes;
+    }
+    branches.push_back(&inner);
+  }
+  for (const ImageFacts* branch : branches) {
+    AddBacking(image, branch, facts_of, stats);
+  }
+}
+
+void SourceIndex::AddBacking(FoundImage& image, const ImageFacts* facts,
+                             const FactsOf& facts_of, LinkStats& stats) {
   for (int depth = 0; depth < kMaxDepth && facts->backing.has_value();
        ++depth) {
     const auto stat = StatLink(facts->backing->path, stats);

@@ -92,8 +92,13 @@ class SourceIndex {
   void AddSame(const std::vector<std::string>& paths, Folders& fresh) const;
   void ForgetFiles();
   std::optional<FileStat> StatLink(const std::string& path, LinkStats& stats);
-  void Hide(std::vector<FoundImage>& images, LinkStats& stats);
+  void AddRawFiles(const ImageFacts& facts, const FactsOf& facts_of,
+                   LinkStats& stats, std::vector<FileId>& raw_files);
+  void Hide(std::vector<FoundImage>& images, const FactsOf& facts_of,
+            LinkStats& stats);
   void AddBelow(FoundImage& image, const FactsOf& facts_of, LinkStats& stats);
+  void AddBacking(FoundImage& image, const ImageFacts* facts,
+                  const FactsOf& facts_of, LinkStats& stats);
 
   const SourceTree& tree_;
   ConfinedFileSystem& files_;

@@ -102,6 +102,10 @@ class File {
   // calling it again proves nothing.
   virtual absl::Status Sync() = 0;
 
+  // After a failed Sync(): nothing is lost that was not lost before, and
+  // another may make all of it durable. Never so for a file of the host.
+  virtual bool SyncMayBeTriedAgain() const { return false; }
+
   // Sets the length; new bytes read as zero.
   virtual absl::Status Truncate(uint64_t size) = 0;
 

@@ -89,9 +89,10 @@ struct ImageInfo {
 };
 
 // Reads the header of an image that is already open. `file` is read, nothing
-// else is opened; the data file is asked for its size with Stat().
+// else is opened; the data file is asked for its size with Stat(), or, where it
+// is an image, opened for its own header in the same way.
 // Errors: EINVAL damaged, ENOTSUP a feature or format not supported, ENOENT
-// the data file is missing.
+// the data file is missing, ELOOP image files that lead in a circle.
 absl::StatusOr<ImageInfo> InspectImage(FileSystem& file_system,
                                        const File& file,
                                        const std::string& format = "");
@@ -103,8 +104,12 @@ absl::StatusOr<std::string> ProbeFormat(const File& file);
 // An open virtual disk: an image and everything below it.
 class Image : public BlockDevice {
  public:
-  // Files of the chain, the image first, each with its data file behind it.
+  // Files of the chain, the image first, each with its data file behind it, and
+  // with everything below that where the data file is an image.
   virtual std::vector<std::string> ChainPaths() const = 0;
+
+  // Those of them that writes to this image go to, the image first.
+  virtual std::vector<std::string> WrittenPaths() const = 0;
 
   // What the image itself said when it was opened.
   virtual const ImageInfo& Info() const = 0;

@@ -34,7 +34,9 @@ struct CreateOptions {
   // The file that written clusters are in, as to be recorded. add-cow (which
   // calls it the image file) and qcow2: must be given.
   std::string data_file = {};
-  std::string data_format = {};  // add-cow; empty: raw
+  // add-cow; empty: raw. A file that is missing is made in this format, without
+  // a backing file; one that is there must hold a disk of the size.
+  std::string data_format = {};
   // qcow2: the data file by itself is always the disk. What an existing one
   // holds is then what the disk shows. No backing file.
   bool data_file_raw = false;
@@ -88,7 +90,8 @@ struct CheckResult {
   std::vector<std::string> warnings;  // about other files of the chain
 };
 
-// Checks one image file. Errors: as OpenImage(); ENOTSUP for raw.
+// Checks one image file; what is wrong with other files of the chain is a
+// warning. Errors: as OpenImage(); ENOTSUP for raw.
 absl::StatusOr<CheckResult> CheckImage(FileSystem& file_system,
                                        const std::string& path,
                                        const CheckOptions& options);
@@ -189,7 +192,7 @@ struct FlattenOptions {
 
 struct FlattenResult {
   uint64_t copied_bytes = 0;  // data; the host may have shared its blocks
-  // add-cow: this file is the disk now, byte for byte.
+  // add-cow: this file is the disk now, byte for byte where its format is raw.
   std::string data_file = {};
   std::vector<std::string> warnings = {};
 };

@@ -27,7 +27,7 @@ inline constexpr size_t kProbeBytes = 8;
 
 // What a header says, every field of it checked.
 struct FormatHeader {
-  uint64_t virtual_size = 0;  // 0 when it is the data file's
+  std::optional<uint64_t> virtual_size = {};  // nullopt: the data file's
   uint32_t cluster_size = 0;
   std::optional<ImageLink> backing;
   std::optional<ImageLink> data_file;
@@ -92,8 +92,9 @@ struct FormatDriver {
   absl::Status (*record)(File& file, const std::optional<ImageLink>& backing,
                          const std::optional<ImageLink>& data_file);
 
-  // Says that the data file is the disk, byte for byte. Null: the format has no
-  // such state. Errors: EINVAL a cluster is not allocated.
+  // Says that the data file, which is only looked at, is the disk, byte for
+  // byte. Null: the format has no such state. Errors: EINVAL a cluster is not
+  // allocated.
   absl::Status (*mark_flat)(File& file, File& data_file);
 
   // Takes every cluster out of the image, so that it shows its backing file.

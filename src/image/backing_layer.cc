@@ -48,6 +48,14 @@ BackingLayer::BackingLayer(ChainLayer layer,
   }
 }
 
+std::vector<const ChainLayer*> BackingLayer::Layers() const {
+  std::vector<const ChainLayer*> layers;
+  for (const BackingLayer* at = this; at != nullptr; at = at->below()) {
+    layers.push_back(&at->parts());
+  }
+  return layers;
+}
+
 absl::Status BackingLayer::Resolve(size_t depth, Extent extent, Detail detail,
                                    KnownRun& known, SegmentList& out) const {
   return detail == Detail::kForIo && remembered_.has_value()

@@ -33,6 +33,9 @@ class BackingLayer {
   Layer& layer() const { return *parts_.layer; }
   const BackingLayer* below() const { return below_.get(); }
 
+  // This one first.
+  std::vector<const ChainLayer*> Layers() const;
+
   // Appends where the bytes of the extent are; `depth` is this layer's place in
   // the chain of the image that asks. `known` is of the last layer's file.
   // Errors: those of Layer::Map().

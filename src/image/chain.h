@@ -23,10 +23,10 @@ inline constexpr size_t kMaxChainFiles = 256;
 class Chain {
  public:
   // `backing` may be null.
-  Chain(ChainLayer image, std::shared_ptr<const BackingLayer> backing)
-      : image_(std::move(image)), backing_(std::move(backing)) {}
+  Chain(ChainLayer image, std::shared_ptr<const BackingLayer> backing);
 
   ChainLayer& image() { return image_; }
+  const ChainLayer& image() const { return image_; }
   Layer& top() const { return *image_.layer; }
 
   // The image first.
@@ -38,12 +38,14 @@ class Chain {
   }
 
   // Appends where the bytes of the extent are. What lies past the end of the
-  // image is zero. Errors: those of Layer::Map.
+  // image is zero. kExact looks through image files that are images: segments
+  // name files of the host. Errors: those of Layer::Map.
   absl::Status Resolve(Extent extent, Detail detail, SegmentList& out) const;
 
  private:
   ChainLayer image_;
   std::shared_ptr<const BackingLayer> backing_;
+  std::vector<const ImageFile*> images_;  // of all layers
 };
 
 }  // namespace flatcow

@@ -10,12 +10,15 @@
 #include "flatcow/file.h"
 #include "format/format_driver.h"
 #include "format/layer.h"
+#include "image/image_file.h"
 #include "io/image_lock.h"
 
 namespace flatcow {
 
 // A file of the chain. The locks belong to the descriptor it was opened with,
-// which stays; one for writing is opened beside it when it is needed.
+// which stays; one for writing is opened beside it when it is needed. Of a data
+// file that is an image, `file` is an ImageFile, which has locks of its own and
+// serves for both.
 struct ChainFile {
   std::unique_ptr<File> file;
   FileStat stat;                    // when it was opened
@@ -30,7 +33,8 @@ struct ChainLayer {
   FormatHeader header;
   ChainFile image;
   std::optional<ChainFile> data;
-  std::unique_ptr<Layer> layer;  // uses the files above
+  ImageFile* data_image = nullptr;  // data->file; null: not an image
+  std::unique_ptr<Layer> layer;     // uses the files above
 };
 
 }  // namespace flatcow

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cerrno>
+
+#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "flatcow/image.h"
 #include "format/registry.h"
+#include "image/chain.h"
+#include "image/image_file.h"
 #include "image/image_info.h"
 
 namespace flatcow {
@@ -11,7 +16,7 @@ ImageInfo MakeImageInfo(const File& file, const FormatDriver& driver,
   ImageInfo info;
   info.path = file.path();
   info.format = driver.name;
-  info.virtual_size = header.virtual_size;
+  info.virtual_size = header.virtual_size.value_or(0);
   info.cluster_size = header.cluster_size;
   info.backing = header.backing;
   info.data_file = header.data_file;
@@ -22,23 +27,58 @@ ImageInfo MakeImageInfo(const File& file, const FormatDriver& driver,
   return info;
 }
 
-absl::StatusOr<ImageInfo> InspectImage(FileSystem& file_system,
-                                       const File& file,
-                                       const std::string& format) {
+namespace {
+
+// `depth`: how many images have the file as their image file, one in another.
+absl::StatusOr<ImageInfo> Inspect(FileSystem& file_system, const File& file,
+                                  const std::string& format, size_t depth);
+
+// What a data file has to say of the disk: its size, and what it occupies.
+absl::Status AddDataFile(FileSystem& file_system, const ImageLink& link,
+                         size_t depth, ImageInfo& info) {
+  if (!IsImage(link)) {
+    ASSIGN_OR_RETURN(const FileStat stat, file_system.Stat(link.path));
+    info.virtual_size = stat.size;
+    info.allocated_bytes += stat.allocated_bytes;
+    return absl::OkStatus();
+  }
+  if (depth == kMaxChainFiles) {
+    return MakeError(ELOOP, absl::StrCat("stands inside more than ",
+                                         kMaxChainFiles, " others"));
+  }
+  ASSIGN_OR_RETURN(const auto file,
+                   file_system.Open(link.path, Access::kReadOnly));
+  ASSIGN_OR_RETURN(const ImageInfo inner,
+                   Inspect(file_system, *file, link.format, depth + 1));
+  info.virtual_size = inner.virtual_size;
+  info.allocated_bytes += inner.allocated_bytes;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ImageInfo> Inspect(FileSystem& file_system, const File& file,
+                                  const std::string& format, size_t depth) {
   ASSIGN_OR_RETURN(const FormatDriver* const driver, FormatOf(file, format));
   ASSIGN_OR_RETURN(const FormatHeader header, driver->read_header(file));
   ImageInfo info = MakeImageInfo(file, *driver, header);
   ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
   info.allocated_bytes = stat.allocated_bytes;
   if (header.data_file.has_value()) {
-    auto data = file_system.Stat(header.data_file->path);
-    if (!data.ok()) {
-      return AnnotateLink(data.status(), file, "image file", *header.data_file);
+    const absl::Status added =
+        AddDataFile(file_system, *header.data_file, depth, info);
+    if (!added.ok()) {
+      return AnnotateLink(added, file, "image file", *header.data_file);
     }
-    if (info.format == "add-cow") info.virtual_size = data->size;
-    info.allocated_bytes += data->allocated_bytes;
+    info.virtual_size = header.virtual_size.value_or(info.virtual_size);
   }
   return info;
+}
+
+}  // namespace
+
+absl::StatusOr<ImageInfo> InspectImage(FileSystem& file_system,
+                                       const File& file,
+                                       const std::string& format) {
+  return Inspect(file_system, file, format, 0);
 }
 
 absl::StatusOr<std::string> ProbeFormat(const File& file) {

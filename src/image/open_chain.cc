@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/open_chain.h"
 
-#include <cerrno>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,162 +9,210 @@
 #include "format/registry.h"
 #include "image/backing_pool.h"
 #include "image/image_info.h"
+#include "image/seen_files.h"
+#include "io/metadata_cache.h"
 
 namespace flatcow {
 namespace {
+
+constexpr size_t kDataFileCacheBytes = 1 << 20;
 
 bool IsUnchanged(const FileStat& then, const FileStat& now) {
   return then.id == now.id && then.size == now.size &&
          then.mtime_ns == now.mtime_ns && then.ctime_ns == now.ctime_ns;
 }
 
+// Files of a chain that are open, locked and looked at; their layers are not
+// started.
+struct FoundChain;
+struct FoundLayer {
+  ChainLayer layer;
+  std::unique_ptr<FoundChain> data_image;  // of a data file that is an image
+};
+struct FoundChain {
+  std::vector<FoundLayer> layers;             // the image first
+  std::shared_ptr<const BackingLayer> below;  // what others have open; or null
+};
+
 class ChainOpener {
  public:
   ChainOpener(FileSystem& file_system, const OpenOptions& options,
-              std::shared_ptr<MetadataCache> cache)
+              LockRole role, std::shared_ptr<MetadataCache> cache)
       : file_system_(file_system),
         options_(options),
+        role_(role),
         cache_(std::move(cache)) {}
 
   absl::StatusOr<OpenedChain> Open(const std::string& path);
 
  private:
-  enum class Part { kImage, kData };
-  struct Seen {
-    FileId id;
-    size_t depth;
-    Part part;
-  };
+  using Place = SeenFiles::Place;
+  using Part = SeenFiles::Part;
   using Shared = std::shared_ptr<const BackingLayer>;
 
-  bool writable(size_t depth) const {
-    return depth == 0 && options_.access == Access::kReadWrite;
+  bool writable(const Place* place) const {
+    return place->written && options_.access == Access::kReadWrite;
   }
 
-  LockRole RoleAt(size_t depth) const;
-  absl::StatusOr<ChainFile> OpenFile(const std::string& path, size_t depth,
-                                     Part part);
-  absl::Status Lock(ChainFile& file, size_t depth);
-  absl::Status Remember(const std::string& path, const FileStat& stat,
-                        size_t depth, Part part);
+  absl::StatusOr<ChainFile> OpenFile(const std::string& path,
+                                     const Place* place, Part part);
+  absl::Status Lock(ChainFile& file, const Place* place);
+
+  // Everything that can refuse the open without having written anything.
+  absl::StatusOr<FoundChain> Find(const std::string& path,
+                                  const std::string& format,
+                                  const Place* place);
+  absl::StatusOr<FoundLayer> FindLayer(ChainFile image,
+                                       const std::string& format,
+                                       const Place* place);
+  absl::Status FindData(FoundLayer& found, const Place* place);
   // Opens what lies below the last of the layers: adds it to them, or sets
-  // `shared` when another image has it open. Precondition: `shared` is null.
-  absl::Status OpenBacking(std::vector<ChainLayer>& layers, Shared& shared);
-  absl::StatusOr<ChainLayer> OpenLayer(ChainFile image,
-                                       const std::string& format, size_t depth);
-  absl::Status OpenData(ChainLayer& layer, size_t depth);
-  absl::Status StartLayer(ChainLayer& layer, size_t depth);
+  // `below` when another image has it open. Precondition: `below` is null.
+  absl::Status FindBacking(FoundChain& chain, const Place* place);
+
+  // Writes to the files of a writable image.
+  absl::StatusOr<Chain> Start(FoundChain found, bool writable);
+  absl::Status StartLayer(FoundLayer& found, bool writable);
 
   // Null when nobody has this chain of backing files open, exactly as its names
   // lead to it now.
   Shared FindShared(const ChainFile& image, const FormatDriver& driver);
   bool IsStillThere(const std::string& path, const FileStat& stat);
-  absl::Status RememberAll(const BackingLayer& shared, size_t depth);
+  bool AreStillThere(absl::Span<const ChainLayer* const> layers);
+  absl::Status RememberAll(absl::Span<const ChainLayer* const> layers,
+                           const Place* place);
 
   FileSystem& file_system_;
   const OpenOptions& options_;
+  const LockRole role_;  // of the files that are written
   const std::shared_ptr<MetadataCache> cache_;
-  std::vector<Seen> seen_;
+  SeenFiles seen_;
+  std::vector<std::string> warnings_;
 };
 
-LockRole ChainOpener::RoleAt(size_t depth) const {
-  if (!options_.lock) return LockRole::kNone;
-  if (options_.share_writes) return LockRole::kShared;
-  if (depth != 0) return LockRole::kBacking;
-  return writable(depth) ? LockRole::kImageReadWrite : LockRole::kImageReadOnly;
-}
-
-// Files are compared by identity: a cycle may lead through links of any kind.
-absl::Status ChainOpener::Remember(const std::string& path,
-                                   const FileStat& stat, size_t depth,
-                                   Part part) {
-  if (seen_.size() == kMaxChainFiles) {
-    return MakeError(ELOOP, absl::StrCat(path, ": the chain has more than ",
-                                         kMaxChainFiles, " files"));
-  }
-  for (const Seen& seen : seen_) {
-    if (seen.id != stat.id) continue;
-    if (part == Part::kImage && seen.part == Part::kImage) {
-      return MakeError(ELOOP, absl::StrCat(path,
-                                           ": stands twice in the chain of "
-                                           "backing files, which is a cycle"));
-    }
-    // Its writes would change what it reads from below.
-    const bool written = seen.depth == 0;
-    const bool same_image = seen.depth == depth || seen.depth + 1 == depth;
-    if (written || same_image) {
-      return MakeError(ELOOP, absl::StrCat(path,
-                                           ": is both the image or image file "
-                                           "of an overlay and a file that it "
-                                           "is based on; they must be "
-                                           "different files"));
-    }
-  }
-  seen_.push_back({stat.id, depth, part});
-  return absl::OkStatus();
-}
-
 absl::StatusOr<ChainFile> ChainOpener::OpenFile(const std::string& path,
-                                                size_t depth, Part part) {
+                                                const Place* place, Part part) {
   ChainFile result;
   ASSIGN_OR_RETURN(result.file, file_system_.Open(path, Access::kReadOnly));
   ASSIGN_OR_RETURN(result.stat, result.file->Stat());
-  RETURN_IF_ERROR(Remember(result.file->path(), result.stat, depth, part));
+  RETURN_IF_ERROR(
+      seen_.Remember(result.file->path(), result.stat.id, place, part));
   return result;
 }
 
-absl::Status ChainOpener::Lock(ChainFile& file, size_t depth) {
-  const LockRole role = RoleAt(depth);
+absl::Status ChainOpener::Lock(ChainFile& file, const Place* place) {
+  const bool plain = role_ == LockRole::kNone || role_ == LockRole::kShared;
+  const LockRole role = plain || place->written ? role_ : LockRole::kBacking;
   if (role == LockRole::kNone) return absl::OkStatus();
   file.lock = std::make_unique<ImageLock>(*file.file);
   return file.lock->Take(role);
 }
 
-absl::Status ChainOpener::OpenData(ChainLayer& layer, size_t depth) {
+// ---- Finding ----
+
+absl::Status ChainOpener::FindData(FoundLayer& found, const Place* place) {
+  ChainLayer& layer = found.layer;
   const ImageLink& link = *layer.header.data_file;
-  auto data = OpenFile(link.path, depth, Part::kData);
+  if (IsImage(link)) {
+    auto image = Find(link.path, link.format, seen_.Add(place, place->written));
+    if (!image.ok()) {
+      return AnnotateLink(image.status(), *layer.image.file, "image file",
+                          link);
+    }
+    found.data_image = std::make_unique<FoundChain>(*std::move(image));
+    return absl::OkStatus();
+  }
+  auto data = OpenFile(link.path, place, Part::kData);
   if (!data.ok()) {
     return AnnotateLink(data.status(), *layer.image.file, "image file", link);
   }
   layer.data = *std::move(data);
-  return Lock(*layer.data, depth);
+  return Lock(*layer.data, place);
 }
 
-absl::StatusOr<ChainLayer> ChainOpener::OpenLayer(ChainFile image,
+absl::StatusOr<FoundLayer> ChainOpener::FindLayer(ChainFile image,
                                                   const std::string& format,
-                                                  size_t depth) {
-  ChainLayer layer;
+                                                  const Place* place) {
+  FoundLayer found;
+  ChainLayer& layer = found.layer;
   layer.image = std::move(image);
-  RETURN_IF_ERROR(Lock(layer.image, depth));
+  RETURN_IF_ERROR(Lock(layer.image, place));
   ASSIGN_OR_RETURN(layer.driver, FormatOf(*layer.image.file, format));
   ASSIGN_OR_RETURN(layer.header, layer.driver->read_header(*layer.image.file));
   if (layer.header.data_file.has_value()) {
-    RETURN_IF_ERROR(OpenData(layer, depth));
+    RETURN_IF_ERROR(FindData(found, place));
   }
-  return layer;
+  return found;
 }
 
-// Writes to the files of a writable image, so it comes after everything that
-// can refuse the open.
-absl::Status ChainOpener::StartLayer(ChainLayer& layer, size_t depth) {
-  ChainFile* const data = layer.data.has_value() ? &*layer.data : nullptr;
-  if (writable(depth)) {
-    for (ChainFile* const file : {&layer.image, data}) {
-      if (file == nullptr) continue;
-      ASSIGN_OR_RETURN(file->writable, file->file->Reopen(Access::kReadWrite));
-    }
+absl::Status ChainOpener::FindBacking(FoundChain& chain, const Place* place) {
+  const ChainLayer& above = chain.layers.back().layer;
+  const ImageLink link = *above.header.backing;
+  ASSIGN_OR_RETURN(ChainFile image, OpenFile(link.path, place, Part::kImage));
+  ASSIGN_OR_RETURN(const FormatDriver* const driver,
+                   FormatOf(*image.file, link.format));
+  if (link.format.empty() && driver == &kRawFormat) {
+    warnings_.push_back(absl::StrCat(
+        above.image.file->path(), ": backing file '", link.name,
+        "' has no recorded format and no magic, so it is read as raw; "
+        "'rebase -u -F raw' records that"));
   }
-  ASSIGN_OR_RETURN(
-      layer.layer,
-      layer.driver->open(layer.image.io(),
-                         data != nullptr ? &data->io() : nullptr,
-                         {.writable = writable(depth), .cache = cache_}));
+  chain.below = FindShared(image, *driver);
+  if (chain.below != nullptr) return RememberAll(chain.below->Layers(), place);
+  ASSIGN_OR_RETURN(FoundLayer below,
+                   FindLayer(std::move(image), link.format, place));
+  chain.layers.push_back(std::move(below));
   return absl::OkStatus();
 }
+
+absl::StatusOr<FoundChain> ChainOpener::Find(const std::string& path,
+                                             const std::string& format,
+                                             const Place* place) {
+  FoundChain chain;
+  ASSIGN_OR_RETURN(ChainFile image, OpenFile(path, place, Part::kImage));
+  ASSIGN_OR_RETURN(FoundLayer top, FindLayer(std::move(image), format, place));
+  chain.layers.push_back(std::move(top));
+  while (chain.below == nullptr) {
+    const ChainLayer& above = chain.layers.back().layer;
+    if (!above.header.backing.has_value() || above.header.ignores_backing) {
+      break;
+    }
+    place = seen_.Add(place, /*written=*/false);
+    const size_t last = chain.layers.size() - 1;
+    if (const absl::Status found = FindBacking(chain, place); !found.ok()) {
+      const ChainLayer& names = chain.layers[last].layer;
+      return AnnotateLink(found, *names.image.file, "backing file",
+                          *names.header.backing);
+    }
+  }
+  return chain;
+}
+
+// ---- What others have open ----
 
 bool ChainOpener::IsStillThere(const std::string& path, const FileStat& stat) {
   const auto now = file_system_.Stat(path);
   return now.ok() && IsUnchanged(stat, *now);
+}
+
+// What the layers name.
+bool ChainOpener::AreStillThere(absl::Span<const ChainLayer* const> layers) {
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const ChainLayer& layer = *layers[i];
+    if (layer.data.has_value() &&
+        !IsStillThere(layer.header.data_file->path, layer.data->stat)) {
+      return false;
+    }
+    if (layer.data_image != nullptr &&
+        !AreStillThere(layer.data_image->image().chain().Layers())) {
+      return false;
+    }
+    if (i + 1 < layers.size() &&
+        !IsStillThere(layer.header.backing->path, layers[i + 1]->image.stat)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 ChainOpener::Shared ChainOpener::FindShared(const ChainFile& image,
@@ -173,88 +220,79 @@ ChainOpener::Shared ChainOpener::FindShared(const ChainFile& image,
   if (options_.backing_pool == nullptr) return nullptr;
   Shared shared =
       options_.backing_pool->Find({image.file->path(), driver.name});
-  if (shared == nullptr || !IsUnchanged(shared->parts().image.stat, image.stat))
+  if (shared == nullptr ||
+      !IsUnchanged(shared->parts().image.stat, image.stat) ||
+      !AreStillThere(shared->Layers())) {
     return nullptr;
-  for (const BackingLayer* at = shared.get(); at != nullptr; at = at->below()) {
-    const ChainLayer& parts = at->parts();
-    if (parts.data.has_value() &&
-        !IsStillThere(parts.header.data_file->path, parts.data->stat)) {
-      return nullptr;
-    }
-    if (at->below() != nullptr &&
-        !IsStillThere(parts.header.backing->path,
-                      at->below()->parts().image.stat)) {
-      return nullptr;
-    }
   }
   return shared;
 }
 
-absl::Status ChainOpener::RememberAll(const BackingLayer& shared,
-                                      size_t depth) {
-  for (const BackingLayer* at = &shared; at != nullptr;
-       at = at->below(), ++depth) {
-    const ChainLayer& parts = at->parts();
-    if (at != &shared) {
-      RETURN_IF_ERROR(Remember(parts.image.file->path(), parts.image.stat,
-                               depth, Part::kImage));
+// What the layers name; the file of the first one has been remembered.
+absl::Status ChainOpener::RememberAll(
+    absl::Span<const ChainLayer* const> layers, const Place* place) {
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const ChainLayer& layer = *layers[i];
+    if (layer.data.has_value()) {
+      const bool is_image = layer.data_image != nullptr;
+      const Place* const at = is_image ? seen_.Add(place, false) : place;
+      RETURN_IF_ERROR(seen_.Remember(layer.data->file->path(),
+                                     layer.data->stat.id, at,
+                                     is_image ? Part::kImage : Part::kData));
+      if (is_image) {
+        RETURN_IF_ERROR(
+            RememberAll(layer.data_image->image().chain().Layers(), at));
+      }
     }
-    if (parts.data.has_value()) {
-      RETURN_IF_ERROR(Remember(parts.data->file->path(), parts.data->stat,
-                               depth, Part::kData));
-    }
+    if (i + 1 == layers.size()) break;
+    place = seen_.Add(place, false);
+    const ChainFile& below = layers[i + 1]->image;
+    RETURN_IF_ERROR(
+        seen_.Remember(below.file->path(), below.stat.id, place, Part::kImage));
   }
   return absl::OkStatus();
 }
 
-absl::Status ChainOpener::OpenBacking(std::vector<ChainLayer>& layers,
-                                      Shared& shared) {
-  const size_t depth = layers.size();
-  const ImageLink& link = *layers.back().header.backing;
-  ASSIGN_OR_RETURN(ChainFile image, OpenFile(link.path, depth, Part::kImage));
-  ASSIGN_OR_RETURN(const FormatDriver* const driver,
-                   FormatOf(*image.file, link.format));
-  shared = FindShared(image, *driver);
-  if (shared != nullptr) return RememberAll(*shared, depth);
-  ASSIGN_OR_RETURN(ChainLayer below,
-                   OpenLayer(std::move(image), link.format, depth));
-  layers.push_back(std::move(below));
+// ---- Starting ----
+
+absl::Status ChainOpener::StartLayer(FoundLayer& found, bool writable) {
+  ChainLayer& layer = found.layer;
+  if (found.data_image != nullptr) {
+    auto chain = Start(std::move(*found.data_image), writable);
+    if (!chain.ok()) {
+      return AnnotateLink(chain.status(), *layer.image.file, "image file",
+                          *layer.header.data_file);
+    }
+    const FileStat stat = chain->image().image.stat;
+    auto file = std::make_unique<ImageFile>(
+        MakeOverlay(*std::move(chain), writable, cache_, {}));
+    layer.data_image = file.get();
+    layer.data.emplace().file = std::move(file);
+    layer.data->stat = stat;
+  }
+  ChainFile* const data = layer.data.has_value() ? &*layer.data : nullptr;
+  if (writable) {
+    for (ChainFile* const file : {&layer.image, data}) {
+      if (file == nullptr || file->file.get() == layer.data_image) continue;
+      ASSIGN_OR_RETURN(file->writable, file->file->Reopen(Access::kReadWrite));
+    }
+  }
+  ASSIGN_OR_RETURN(layer.layer,
+                   layer.driver->open(layer.image.io(),
+                                      data != nullptr ? &data->io() : nullptr,
+                                      {.writable = writable, .cache = cache_}));
   return absl::OkStatus();
 }
 
-absl::StatusOr<OpenedChain> ChainOpener::Open(const std::string& path) {
-  std::vector<ChainLayer> layers;
-  std::vector<std::string> warnings;
-  Shared below;
-  ASSIGN_OR_RETURN(ChainFile image, OpenFile(path, 0, Part::kImage));
-  ASSIGN_OR_RETURN(ChainLayer top,
-                   OpenLayer(std::move(image), options_.format, 0));
-  layers.push_back(std::move(top));
-  while (below == nullptr && layers.back().header.backing.has_value() &&
-         !layers.back().header.ignores_backing) {
-    const ImageLink link = *layers.back().header.backing;
-    const std::string above = layers.back().image.file->path();
-    if (const absl::Status opened = OpenBacking(layers, below); !opened.ok()) {
-      return AnnotateLink(opened, *layers.back().image.file, "backing file",
-                          link);
+absl::StatusOr<Chain> ChainOpener::Start(FoundChain found, bool writable) {
+  std::vector<FoundLayer>& layers = found.layers;
+  Shared below = std::move(found.below);
+  for (size_t depth = layers.size(); --depth > 0;) {
+    ChainLayer& layer = layers[depth].layer;
+    if (const absl::Status status = StartLayer(layers[depth], false);
+        !status.ok()) {
+      return Annotate(status, layers.front().layer.image.file->path());
     }
-    const FormatDriver* const driver =
-        below != nullptr ? below->parts().driver : layers.back().driver;
-    if (link.format.empty() && driver == &kRawFormat) {
-      warnings.push_back(absl::StrCat(
-          above, ": backing file '", link.name,
-          "' has no recorded format and no magic, so it is read as raw; "
-          "'rebase -u -F raw' records that"));
-    }
-  }
-  for (size_t depth = layers.size(); depth-- > 0;) {
-    ChainLayer& layer = layers[depth];
-    const absl::Status status = StartLayer(layer, depth);
-    if (!status.ok()) {
-      return depth == 0 ? status
-                        : Annotate(status, layers.front().image.file->path());
-    }
-    if (depth == 0) break;
     const BackingPool::Key key{layer.image.file->path(), layer.driver->name};
     below = std::make_shared<BackingLayer>(std::move(layer), std::move(below),
                                            cache_);
@@ -262,8 +300,22 @@ absl::StatusOr<OpenedChain> ChainOpener::Open(const std::string& path) {
       options_.backing_pool->Add(key, below);
     }
   }
-  return OpenedChain{Chain(std::move(layers.front()), std::move(below)),
-                     std::move(warnings)};
+  RETURN_IF_ERROR(StartLayer(layers.front(), writable));
+  return Chain(std::move(layers.front().layer), std::move(below));
+}
+
+absl::StatusOr<OpenedChain> ChainOpener::Open(const std::string& path) {
+  const Place* const place = seen_.Add(nullptr, /*written=*/true);
+  ASSIGN_OR_RETURN(FoundChain found, Find(path, options_.format, place));
+  ASSIGN_OR_RETURN(Chain chain, Start(std::move(found), writable(place)));
+  return OpenedChain{std::move(chain), std::move(warnings_)};
+}
+
+LockRole RoleOf(const OpenOptions& options) {
+  if (!options.lock) return LockRole::kNone;
+  if (options.share_writes) return LockRole::kShared;
+  return options.access == Access::kReadWrite ? LockRole::kImageReadWrite
+                                              : LockRole::kImageReadOnly;
 }
 
 }  // namespace
@@ -272,7 +324,19 @@ absl::StatusOr<OpenedChain> OpenChain(FileSystem& file_system,
                                       const std::string& path,
                                       const OpenOptions& options,
                                       std::shared_ptr<MetadataCache> cache) {
-  return ChainOpener(file_system, options, std::move(cache)).Open(path);
+  return ChainOpener(file_system, options, RoleOf(options), std::move(cache))
+      .Open(path);
+}
+
+std::unique_ptr<Overlay> MakeOverlay(Chain chain, bool writable,
+                                     std::shared_ptr<MetadataCache> cache,
+                                     std::vector<std::string> warnings) {
+  const ChainLayer& top = chain.image();
+  ImageInfo info = MakeImageInfo(*top.image.file, *top.driver, top.header);
+  info.virtual_size = top.layer->size();
+  return std::make_unique<Overlay>(std::move(chain), std::move(info), writable,
+                                   LayerOptions{.cache = std::move(cache)},
+                                   std::move(warnings));
 }
 
 absl::StatusOr<ChainFile> OpenLocked(FileSystem& file_system,
@@ -282,6 +346,22 @@ absl::StatusOr<ChainFile> OpenLocked(FileSystem& file_system,
   if (role == LockRole::kNone) return result;
   result.lock = std::make_unique<ImageLock>(*result.file);
   RETURN_IF_ERROR(result.lock->Take(role));
+  return result;
+}
+
+absl::StatusOr<ChainFile> OpenDataFile(FileSystem& file_system,
+                                       const ImageLink& link, LockRole role) {
+  if (!IsImage(link)) return OpenLocked(file_system, link.path, role);
+  const OpenOptions options{.format = link.format};
+  const auto cache = std::make_shared<MetadataCache>(kDataFileCacheBytes);
+  ASSIGN_OR_RETURN(
+      OpenedChain opened,
+      ChainOpener(file_system, options, role, cache).Open(link.path));
+  ChainFile result;
+  result.stat = opened.chain.image().image.stat;
+  result.file = std::make_unique<ImageFile>(
+      MakeOverlay(std::move(opened.chain), /*writable=*/false, cache,
+                  std::move(opened.warnings)));
   return result;
 }
 

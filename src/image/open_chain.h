@@ -10,6 +10,7 @@
 #include "flatcow/file.h"
 #include "flatcow/image.h"
 #include "image/chain.h"
+#include "image/overlay.h"
 
 namespace flatcow {
 
@@ -24,9 +25,20 @@ absl::StatusOr<OpenedChain> OpenChain(FileSystem& file_system,
                                       const OpenOptions& options,
                                       std::shared_ptr<MetadataCache> cache);
 
+// The image of an opened chain.
+std::unique_ptr<Overlay> MakeOverlay(Chain chain, bool writable,
+                                     std::shared_ptr<MetadataCache> cache,
+                                     std::vector<std::string> warnings);
+
 // Opens one file and takes the locks of `role`.
 absl::StatusOr<ChainFile> OpenLocked(FileSystem& file_system,
                                      const std::string& path, LockRole role);
+
+// The same for a data file as the image that names it sees it: one that is an
+// image is opened as such, for reading, with everything below it. Its Reopen()
+// makes it writable.
+absl::StatusOr<ChainFile> OpenDataFile(FileSystem& file_system,
+                                       const ImageLink& link, LockRole role);
 
 }  // namespace flatcow
 

@@ -6,9 +6,7 @@
 #include "base/status_macros.h"
 #include "flatcow/image.h"
 #include "flatcow/status.h"
-#include "image/image_info.h"
 #include "image/open_chain.h"
-#include "image/overlay.h"
 #include "io/metadata_cache.h"
 
 namespace flatcow {
@@ -33,12 +31,8 @@ absl::StatusOr<std::unique_ptr<Image>> OpenImage(FileSystem& file_system,
           : std::make_shared<MetadataCache>(kOwnCacheBytes);
   ASSIGN_OR_RETURN(OpenedChain opened,
                    OpenChain(file_system, path, options, cache));
-  const ChainLayer& top = opened.chain.image();
-  ImageInfo info = MakeImageInfo(*top.image.file, *top.driver, top.header);
-  info.virtual_size = top.layer->size();
-  return std::make_unique<Overlay>(std::move(opened.chain), std::move(info),
-                                   writable, LayerOptions{.cache = cache},
-                                   std::move(opened.warnings));
+  return MakeOverlay(std::move(opened.chain), writable, cache,
+                     std::move(opened.warnings));
 }
 
 }  // namespace flatcow

@@ -30,7 +30,7 @@ absl::Status Overlay::CheckWritable() const {
   if (!writable_.load()) {
     return ErrnoError(EROFS, absl::StrCat(info_.path, ": opened read-only"));
   }
-  return syncer_.failed() ? FailureStatus() : absl::OkStatus();
+  return SyncFailed() ? FailureStatus() : absl::OkStatus();
 }
 
 absl::Status Overlay::CheckInside(Extent extent,
@@ -82,7 +82,26 @@ std::vector<std::string> Overlay::ChainPaths() const {
   std::vector<std::string> paths;
   for (const ChainLayer* layer : chain_.Layers()) {
     paths.push_back(layer->image.file->path());
-    if (layer->data.has_value()) paths.push_back(layer->data->file->path());
+    if (layer->data_image != nullptr) {
+      for (std::string& path : layer->data_image->image().ChainPaths()) {
+        paths.push_back(std::move(path));
+      }
+    } else if (layer->data.has_value()) {
+      paths.push_back(layer->data->file->path());
+    }
+  }
+  return paths;
+}
+
+std::vector<std::string> Overlay::WrittenPaths() const {
+  const ChainLayer& top = chain_.image();
+  std::vector<std::string> paths = {top.image.file->path()};
+  if (inner() != nullptr) {
+    for (std::string& path : inner()->WrittenPaths()) {
+      paths.push_back(std::move(path));
+    }
+  } else if (top.data.has_value()) {
+    paths.push_back(top.data->file->path());
   }
   return paths;
 }
@@ -91,6 +110,12 @@ absl::StatusOr<uint64_t> Overlay::AllocatedBytes() {
   uint64_t sum = 0;
   bool has_data = false;
   for (const ChainLayer* layer : chain_.Layers()) {
+    if (layer->data_image != nullptr) {
+      ASSIGN_OR_RETURN(const uint64_t inner,
+                       layer->data_image->image().AllocatedBytes());
+      sum += inner;
+      continue;
+    }
     const File& file =
         *(layer->data.has_value() ? *layer->data : layer->image).file;
     ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
@@ -108,6 +133,8 @@ absl::Status Overlay::MakeWritable() {
   IoGate::Exclusive alone(gate_);
   if (writable_.load()) return absl::OkStatus();
   ChainLayer& top = chain_.image();
+  ChainFile* const raw_data =
+      top.data.has_value() && inner() == nullptr ? &*top.data : nullptr;
   const auto upgrade = [&](ChainFile& file) -> absl::Status {
     if (file.lock != nullptr) {
       RETURN_IF_ERROR(file.lock->Take(LockRole::kImageReadWrite));
@@ -124,7 +151,7 @@ absl::Status Overlay::MakeWritable() {
   };
   const auto open = [&]() -> absl::Status {
     RETURN_IF_ERROR(upgrade(top.image));
-    if (top.data.has_value()) RETURN_IF_ERROR(upgrade(*top.data));
+    if (raw_data != nullptr) RETURN_IF_ERROR(upgrade(*raw_data));
     LayerOptions options = layer_options_;
     options.writable = true;
     ASSIGN_OR_RETURN(
@@ -132,13 +159,15 @@ absl::Status Overlay::MakeWritable() {
         top.driver->open(top.image.io(),
                          top.data.has_value() ? &top.data->io() : nullptr,
                          options));
+    // Nothing that can fail comes after it, so it need not be taken back.
+    if (inner() != nullptr) RETURN_IF_ERROR(inner()->MakeWritable());
     top.layer = std::move(layer);
     size_.store(top.layer->size());
     return absl::OkStatus();
   };
   if (const absl::Status status = open(); !status.ok()) {
     restore(top.image);
-    if (top.data.has_value()) restore(*top.data);
+    if (raw_data != nullptr) restore(*raw_data);
     return status;
   }
   writable_.store(true);
@@ -181,12 +210,13 @@ int Overlay::FlatFile(bool never_written) {
   const File* const file = FindFlatFile();
   if (file == nullptr) return -1;
   const auto stat = file->Stat();
-  if (!stat.ok() || stat->size != Size()) return -1;
+  if (!stat.ok() || stat->size != Size() || file->Descriptor() < 0) return -1;
   handed_out_.store(true);
   return file->Descriptor();
 }
 
 absl::Status Overlay::AdoptGrowth() {
+  if (inner() != nullptr) return absl::OkStatus();
   const auto is_longer = [this]() -> absl::StatusOr<bool> {
     ASSIGN_OR_RETURN(const FileStat stat, chain_.top().data_file().Stat());
     return chain_.top().IsFlat() && stat.size > Size();
@@ -208,20 +238,30 @@ absl::Status Overlay::AdoptGrowth() {
 
 bool Overlay::NeedsFlush() const {
   return writable_.load() &&
-         (syncer_.failed() || chain_.top().HasDirtyMetadata());
+         (syncer_.failed() || chain_.top().HasDirtyMetadata() ||
+          (inner() != nullptr && inner()->NeedsFlush()));
 }
 
 absl::Status Overlay::FailureStatus() const {
   return MakeError(
-      EIO,
-      absl::StrCat(info_.path, ": not writable since a sync failed (",
-                   syncer_.failure(), "); close the image and open it again"));
+      EIO, absl::StrCat(info_.path, ": not writable since a sync failed (",
+                        SyncFailure(), "); close the image and open it again"));
+}
+
+std::string Overlay::SyncFailure() const {
+  return syncer_.failed() || inner() == nullptr ? syncer_.failure()
+                                                : inner()->SyncFailure();
 }
 
 absl::Status Overlay::WriteRound() {
   Layer& layer = chain_.top();
-  if (data_written_.exchange(false) || handed_out_.load()) {
-    RETURN_IF_ERROR(syncer_.Sync(layer.data_file()));
+  if (data_written_.exchange(false) || handed_out_.load() ||
+      (inner() != nullptr && inner()->NeedsFlush())) {
+    const absl::Status synced = syncer_.Sync(layer.data_file());
+    if (!synced.ok()) {
+      NoteDataWritten();
+      return synced;
+    }
   }
   return layer.WriteRound(syncer_);
 }
@@ -251,10 +291,20 @@ absl::Status Overlay::Flush() {
 }
 
 absl::Status Overlay::FlushIfCacheIsFull() {
-  return chain_.top().WantsRound() ? RunRounds() : absl::OkStatus();
+  return WantsRound() && begins_rounds_.load() ? RunRounds() : absl::OkStatus();
+}
+
+bool Overlay::WantsRound() const {
+  return chain_.top().WantsRound() ||
+         (inner() != nullptr && inner()->WantsRound());
 }
 
 // ---- Resizing ----
+
+absl::Status Overlay::CheckSize(uint64_t new_size) const {
+  RETURN_IF_ERROR(chain_.top().CheckSize(new_size));
+  return inner() != nullptr ? inner()->CheckSize(new_size) : absl::OkStatus();
+}
 
 absl::Status Overlay::Resize(uint64_t new_size) {
   IoGate::Exclusive alone(gate_);
@@ -267,7 +317,7 @@ absl::Status Overlay::Resize(uint64_t new_size) {
                                          ": making a disk smaller would drop "
                                          "data and is not done"));
   }
-  RETURN_IF_ERROR(chain_.top().CheckSize(new_size));
+  RETURN_IF_ERROR(CheckSize(new_size));
   return Grow(new_size);
 }
 
@@ -281,11 +331,11 @@ absl::Status Overlay::Shrink(uint64_t new_size) {
   }
   if (new_size == Size()) return absl::OkStatus();
   Layer& layer = chain_.top();
-  RETURN_IF_ERROR(layer.CheckSize(new_size));
+  RETURN_IF_ERROR(CheckSize(new_size));
   for (uint64_t at = RoundUp(new_size, layer.cluster_size()); at < Size();) {
     ASSIGN_OR_RETURN(const uint64_t done, layer.DropEntries({at, Size() - at}));
     at += done;
-    RETURN_IF_ERROR(FlushIfCacheIsFull());
+    if (WantsRound()) RETURN_IF_ERROR(RunRounds());
   }
   RETURN_IF_ERROR(RunRounds());
   RETURN_IF_ERROR(layer.FinishResize(new_size, syncer_));

@@ -21,6 +21,13 @@
 //
 // Locks: IoGate, then RangeLock, then what layers take. No data is written
 // under a layer's mutex, and nothing waits for a round while it holds a range.
+//
+// An image file that is an image (image_file.h) has all of these for itself,
+// and only the image above it uses it. That calls it with its own locks held,
+// and with a range held, too; it never calls back, so every wait is for
+// something further down. Its rounds are parts of the outer image's rounds: its
+// requests begin none, or a writer would wait for one while it holds a range
+// above.
 #ifndef FLATCOW_IMAGE_OVERLAY_H_
 #define FLATCOW_IMAGE_OVERLAY_H_
 
@@ -59,6 +66,7 @@ class Overlay final : public Image {
   absl::Status Resize(uint64_t new_size) override;
 
   std::vector<std::string> ChainPaths() const override;
+  std::vector<std::string> WrittenPaths() const override;
   const ImageInfo& Info() const override { return info_; }
   bool Writable() const override { return writable_.load(); }
   absl::Status MakeWritable() override;
@@ -71,6 +79,18 @@ class Overlay final : public Image {
   const std::vector<std::string>& Warnings() const override {
     return warnings_;
   }
+
+  // For the image that has this one as its image file (image_file.h).
+  const Chain& chain() const { return chain_; }
+  // A sync has failed, here or further in, where growing may meet it outside of
+  // our own rounds.
+  bool SyncFailed() const {
+    return syncer_.failed() || (inner() != nullptr && inner()->SyncFailed());
+  }
+  // Could the disk have this size? Errors: EINVAL, EFBIG.
+  absl::Status CheckSize(uint64_t new_size) const;
+  // Requests begin no flush rounds from now on; Flush() does.
+  void LeaveRoundsToFlush() { begins_rounds_.store(false); }
 
  private:
   // OK when writes may be tried: EROFS, or EIO after a failed round.
@@ -93,7 +113,8 @@ class Overlay final : public Image {
   absl::StatusOr<uint64_t> AllocateClusters(Extent extent, const uint8_t* data);
   absl::Status FillReserved(const Reservation& reservation, Extent written,
                             const uint8_t* data);
-  absl::Status CopyOld(Extent old, uint64_t host_offset);
+  absl::Status CopyOld(Extent old, uint64_t host_offset,
+                       absl::Span<uint8_t> buffer);
   // Clusters made the image's own (overlay_populate.cc). Both return bytes of
   // data copied. Precondition: a range lock on the clusters.
   absl::StatusOr<uint64_t> PopulateUnmapped(Extent clusters);
@@ -126,8 +147,15 @@ class Overlay final : public Image {
   absl::Status OneRound();
   absl::Status WriteRound();
   absl::Status FailureStatus() const;
+  std::string SyncFailure() const;
   // A round when the cache is half full of dirty pages.
   absl::Status FlushIfCacheIsFull();
+  bool WantsRound() const;
+  // The image file, where that is an image; else null.
+  Overlay* inner() const {
+    const ImageFile* const file = chain_.image().data_image;
+    return file != nullptr ? &file->image() : nullptr;
+  }
 
   // Alone inside the gate.
   absl::Status Grow(uint64_t new_size);
@@ -145,6 +173,7 @@ class Overlay final : public Image {
   std::atomic<bool> writable_;
   // Set at first, too: what a daemon that died wrote may not be on disk yet.
   std::atomic<bool> data_written_{true};
+  std::atomic<bool> begins_rounds_{true};
   // Others write to the data file, too.
   std::atomic<bool> handed_out_{false};
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/status_macros.h"
+#include "image/edge_buffer.h"
 #include "image/overlay.h"
 
 namespace flatcow {
@@ -95,6 +96,7 @@ absl::StatusOr<uint64_t> Overlay::FillFromBelow(
   RETURN_IF_ERROR(chain_.Resolve({reservation.guest_offset, length},
                                  Detail::kExact, segments));
   File& file = layer.data_file();
+  EdgeBuffer buffer;
   uint64_t copied = 0;
   uint64_t done = 0;
   for (const Segment& segment : segments) {
@@ -109,7 +111,7 @@ absl::StatusOr<uint64_t> Overlay::FillFromBelow(
                      file.CopyFrom(*segment.file, segment.host_offset, host,
                                    HostCopy::kAny));
     RETURN_IF_ERROR(CopyOld({guest_offset + by_host, segment.length - by_host},
-                            host.offset + by_host));
+                            host.offset + by_host, buffer.bytes()));
     copied += segment.length;
   }
   return copied;

@@ -6,29 +6,17 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <memory>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
+#include "image/edge_buffer.h"
 #include "image/overlay.h"
 
 namespace flatcow {
 namespace {
-
-// Old content is copied through a buffer of the thread; when both edges of a
-// request fit, they go out in one write with the data.
-constexpr uint64_t kEdgeBytes = 1 << 20;
-
-uint8_t* EdgeBuffer() {
-  struct alignas(4096) Page {
-    std::array<uint8_t, 4096> bytes;
-  };
-  thread_local const std::unique_ptr<Page[]> buffer(
-      new Page[kEdgeBytes / sizeof(Page)]);
-  return buffer[0].bytes.data();
-}
 
 iovec PieceOf(const uint8_t* data, uint64_t length) {
   return {const_cast<uint8_t*>(data), static_cast<size_t>(length)};
@@ -138,17 +126,20 @@ absl::Status Overlay::FillReserved(const Reservation& reservation,
     ASSIGN_OR_RETURN(const bool zero, ReadsZero(*edge));
     if (zero) edge->length = 0;
   }
-  if (head.length + tail.length > kEdgeBytes) {
-    RETURN_IF_ERROR(CopyOld(head, host_of(head.offset)));
-    RETURN_IF_ERROR(CopyOld(tail, host_of(tail.offset)));
+  std::optional<EdgeBuffer> buffer;
+  absl::Span<uint8_t> old;
+  if (head.length + tail.length != 0) old = buffer.emplace().bytes();
+  if (head.length + tail.length > old.size()) {
+    RETURN_IF_ERROR(CopyOld(head, host_of(head.offset), old));
+    RETURN_IF_ERROR(CopyOld(tail, host_of(tail.offset), old));
     head.length = 0;
     tail.length = 0;
   }
 
+  // Edges that fit go out in one write with the data.
   std::array<iovec, 3> pieces;
   size_t count = 0;
-  uint8_t* const edges =
-      head.length + tail.length != 0 ? EdgeBuffer() : nullptr;
+  uint8_t* const edges = old.data();
   if (head.length != 0) {
     RETURN_IF_ERROR(ReadInside(head, edges));
     pieces[count++] = PieceOf(edges, head.length);
@@ -165,13 +156,13 @@ absl::Status Overlay::FillReserved(const Reservation& reservation,
                     absl::MakeConstSpan(pieces).first(count));
 }
 
-absl::Status Overlay::CopyOld(Extent old, uint64_t host_offset) {
+absl::Status Overlay::CopyOld(Extent old, uint64_t host_offset,
+                              absl::Span<uint8_t> buffer) {
   File& file = chain_.top().data_file();
   while (old.length != 0) {
-    const uint64_t length = std::min(old.length, kEdgeBytes);
-    uint8_t* const buffer = EdgeBuffer();
-    RETURN_IF_ERROR(ReadInside({old.offset, length}, buffer));
-    const iovec piece = PieceOf(buffer, length);
+    const uint64_t length = std::min<uint64_t>(old.length, buffer.size());
+    RETURN_IF_ERROR(ReadInside({old.offset, length}, buffer.data()));
+    const iovec piece = PieceOf(buffer.data(), length);
     RETURN_IF_ERROR(file.Write(host_offset, absl::MakeConstSpan(&piece, 1)));
     old = {old.offset + length, old.length - length};
     host_offset += length;

@@ -19,7 +19,7 @@ class Syncer {
  public:
   absl::Status Sync(File& file) {
     absl::Status status = file.Sync();
-    if (!status.ok()) {
+    if (!status.ok() && !file.SyncMayBeTriedAgain()) {
       MutexLock lock(mutex_);
       failure_ = std::string(status.message());
       failed_.store(true);

@@ -7,6 +7,7 @@
 #include "flatcow/image_ops.h"
 #include "flatcow/status.h"
 #include "format/registry.h"
+#include "image/image_info.h"
 #include "image/open_chain.h"
 
 namespace flatcow {
@@ -30,6 +31,27 @@ void WarnOfBacking(FileSystem& file_system, const std::string& path,
   }
 }
 
+// Nor does an image file that is an image: it is checked by its own name.
+void WarnOfImageFile(FileSystem& file_system, const ImageLink& link,
+                     CheckResult& result) {
+  const auto inner = CheckImage(file_system, link.path,
+                                {.format = link.format, .lock = false});
+  const auto warn = [&](absl::string_view what) {
+    result.warnings.push_back(
+        absl::StrCat("image file '", link.name, "': ", what));
+  };
+  if (!inner.ok()) {
+    warn(inner.status().message());
+    return;
+  }
+  if (inner->corruptions + inner->leaks + inner->check_errors != 0) {
+    warn(absl::StrCat(inner->corruptions, " bad entries, ", inner->leaks,
+                      " leaked clusters, ", inner->check_errors,
+                      " errors; check it by itself"));
+  }
+  for (const std::string& warning : inner->warnings) warn(warning);
+}
+
 }  // namespace
 
 absl::StatusOr<CheckResult> CheckImage(FileSystem& file_system,
@@ -49,8 +71,15 @@ absl::StatusOr<CheckResult> CheckImage(FileSystem& file_system,
   ASSIGN_OR_RETURN(const FormatHeader header, driver->read_header(*image.file));
   std::optional<ChainFile> data;
   if (header.data_file.has_value()) {
-    ASSIGN_OR_RETURN(data,
-                     OpenLocked(file_system, header.data_file->path, role));
+    const ImageLink& link = *header.data_file;
+    auto opened = OpenDataFile(file_system, link, role);
+    if (!opened.ok()) {
+      return IsImage(link) ? AnnotateLink(opened.status(), *image.file,
+                                          "image file", link)
+                           : opened.status();
+    }
+    data = *std::move(opened);
+    if (IsImage(link)) WarnOfImageFile(file_system, link, result);
   }
   if (options.repair != Repair::kNone) {
     ASSIGN_OR_RETURN(image.writable, image.file->Reopen(Access::kReadWrite));

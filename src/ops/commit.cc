@@ -67,9 +67,8 @@ absl::StatusOr<LockedImage> Commit::Lock(const std::string& path,
   ASSIGN_OR_RETURN(image.driver, FormatOf(*image.file.file, format));
   ASSIGN_OR_RETURN(image.header, image.driver->read_header(*image.file.file));
   if (image.header.data_file.has_value()) {
-    ASSIGN_OR_RETURN(
-        image.data,
-        OpenLocked(file_system_, image.header.data_file->path, role));
+    ASSIGN_OR_RETURN(image.data,
+                     OpenDataFile(file_system_, *image.header.data_file, role));
   }
   return image;
 }
@@ -144,7 +143,10 @@ absl::Status Commit::Empty() {
                      image.data->file->Reopen(Access::kReadWrite));
     data = image.data->writable.get();
   }
-  return image.driver->empty(*image.file.writable, data);
+  RETURN_IF_ERROR(image.driver->empty(*image.file.writable, data));
+  // In an image file that is an image, zeroes may be metadata.
+  const bool has_image = data != nullptr && IsImage(*image.header.data_file);
+  return has_image ? data->Sync() : absl::OkStatus();
 }
 
 absl::StatusOr<CommitResult> Commit::Run() {

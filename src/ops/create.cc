@@ -29,9 +29,17 @@ class Creation {
   absl::Status OpenBacking();
   absl::Status DecideSize();
   absl::Status OpenImageFile();
+  absl::Status CreateImageFile(const std::string& path);
+  // The size of the disk that an existing image file holds.
+  absl::StatusOr<uint64_t> ImageFileSize(const std::string& path);
+  absl::Status RoundSize();
   absl::Status CreateFile();
   absl::Status CheckNotBelow(FileId id);
   absl::Status Verify();
+
+  ImageLink DataLink(const std::string& path) const {
+    return {options_.data_file, path, options_.data_format};
+  }
 
   FileSystem& file_system_;
   const std::string path_;
@@ -91,16 +99,57 @@ absl::Status Creation::DecideSize() {
     return absl::OkStatus();
   }
   if (!options_.data_file.empty()) {
-    const auto stat =
-        file_system_.Stat(ResolveLinkName(path_, options_.data_file));
-    if (stat.ok()) {
-      options_.size = stat->size;
+    const auto size = ImageFileSize(ResolveLinkName(path_, options_.data_file));
+    if (size.ok()) {
+      options_.size = *size;
       return absl::OkStatus();
     }
+    if (ErrnoOf(size.status()) != ENOENT) return size.status();
   }
   return MakeError(EINVAL,
                    "the size is needed: there is no backing file to take it "
                    "from");
+}
+
+absl::StatusOr<uint64_t> Creation::ImageFileSize(const std::string& path) {
+  if (!IsImage(DataLink(path))) {
+    ASSIGN_OR_RETURN(const FileStat stat, file_system_.Stat(path));
+    return stat.size;
+  }
+  ASSIGN_OR_RETURN(const auto file, file_system_.Open(path, Access::kReadOnly));
+  ASSIGN_OR_RETURN(const ImageInfo info,
+                   InspectImage(file_system_, *file, options_.data_format));
+  return info.virtual_size;
+}
+
+// Disks of some formats are whole sectors.
+absl::Status Creation::RoundSize() {
+  if (!options_.size.has_value() || !IsImage(DataLink(""))) {
+    return absl::OkStatus();
+  }
+  CreateOptions inner{.format = options_.data_format, .size = options_.size};
+  ASSIGN_OR_RETURN(const FormatDriver* const driver,
+                   FormatByName(inner.format));
+  // Whether such an image can be made is not asked here: it may be there.
+  if (driver->check_create(inner).ok()) options_.size = inner.size;
+  return absl::OkStatus();
+}
+
+absl::Status Creation::CreateImageFile(const std::string& path) {
+  if (IsImage(DataLink(path))) {
+    RETURN_IF_ERROR(
+        CreateImage(file_system_, path,
+                    {.format = options_.data_format, .size = options_.size})
+            .status());
+    created_.push_back(path);
+    ASSIGN_OR_RETURN(data_, OpenDataFile(file_system_, DataLink(path),
+                                         LockRole::kImageReadWrite));
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(data_.file, file_system_.Create(path));
+  created_.push_back(path);
+  RETURN_IF_ERROR(data_.file->Truncate(*options_.size));
+  return data_.file->Sync();
 }
 
 absl::Status Creation::OpenImageFile() {
@@ -108,23 +157,30 @@ absl::Status Creation::OpenImageFile() {
   const std::string path = ResolveLinkName(path_, options_.data_file);
   const auto stat = file_system_.Stat(path);
   if (ErrnoOf(stat.status()) == ENOENT) {
-    ASSIGN_OR_RETURN(data_.file, file_system_.Create(path));
-    created_.push_back(path);
-    RETURN_IF_ERROR(data_.file->Truncate(*options_.size));
-    return data_.file->Sync();
+    return Annotate(CreateImageFile(path),
+                    absl::StrCat("image file '", options_.data_file,
+                                 "', which is missing"));
   }
   if (!stat.ok()) return stat.status();
-  if (stat->size != *options_.size) {
+  ASSIGN_OR_RETURN(const uint64_t size, ImageFileSize(path));
+  if (size != *options_.size) {
     return MakeError(
-        EINVAL, absl::StrCat("image file '", options_.data_file, "' has ",
-                             stat->size, " bytes, expected ", *options_.size,
-                             ": its length is the size of the disk; "
+        EINVAL, absl::StrCat("image file '", options_.data_file, "' has ", size,
+                             " bytes, expected ", *options_.size,
+                             ": its size is the size of the disk; "
                              "resize it or give its size"));
   }
   RETURN_IF_ERROR(CheckNotBelow(stat->id));
-  ASSIGN_OR_RETURN(data_,
-                   OpenLocked(file_system_, path, LockRole::kImageReadWrite));
-  base_paths_.push_back(path);
+  ASSIGN_OR_RETURN(data_, OpenDataFile(file_system_, DataLink(path),
+                                       LockRole::kImageReadWrite));
+  if (!IsImage(DataLink(path))) {
+    base_paths_.push_back(path);
+    return absl::OkStatus();
+  }
+  const Image& inner = static_cast<const ImageFile&>(*data_.file).image();
+  for (std::string& file : inner.ChainPaths()) {
+    base_paths_.push_back(std::move(file));
+  }
   return absl::OkStatus();
 }
 
@@ -154,10 +210,12 @@ absl::Status Creation::CreateFile() {
   if (!options_.force) {
     return MakeError(EEXIST, "exists already; --force overwrites it");
   }
-  ASSIGN_OR_RETURN(image_,
-                   OpenLocked(file_system_, path_, LockRole::kImageReadWrite));
+  ASSIGN_OR_RETURN(image_, OpenLocked(file_system_, path_, LockRole::kNone));
   ASSIGN_OR_RETURN(const FileStat own, image_.file->Stat());
+  // Before a lock of our own on the file gets in the way.
   RETURN_IF_ERROR(CheckNotBelow(own.id));
+  image_.lock = std::make_unique<ImageLock>(*image_.file);
+  RETURN_IF_ERROR(image_.lock->Take(LockRole::kImageReadWrite));
   ASSIGN_OR_RETURN(image_.writable, image_.file->Reopen(Access::kReadWrite));
   return image_.writable->Truncate(0);
 }
@@ -173,6 +231,7 @@ absl::StatusOr<CreateResult> Creation::Run() {
   });
   RETURN_IF_ERROR(OpenBacking());
   RETURN_IF_ERROR(DecideSize());
+  RETURN_IF_ERROR(RoundSize());
   RETURN_IF_ERROR(driver->check_create(options_));
   RETURN_IF_ERROR(OpenImageFile());
   RETURN_IF_ERROR(CreateFile());

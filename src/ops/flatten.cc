@@ -7,6 +7,7 @@
 #include "flatcow/image_ops.h"
 #include "flatcow/status.h"
 #include "format/registry.h"
+#include "image/open_chain.h"
 #include "ops/pieces.h"
 #include "ops/recorded_names.h"
 #include "ops/segment_cursor.h"
@@ -66,9 +67,9 @@ absl::StatusOr<FlattenResult> FlattenImage(FileSystem& file_system,
     RETURN_IF_ERROR(RecordNames(*file, *driver, {.backing_file = ""}));
     return result;
   }
-  ASSIGN_OR_RETURN(const auto data_file,
-                   file_system.Open(result.data_file, Access::kReadWrite));
-  RETURN_IF_ERROR(driver->mark_flat(*file, *data_file));
+  ASSIGN_OR_RETURN(const ChainFile data_file,
+                   OpenDataFile(file_system, *info.data_file, LockRole::kNone));
+  RETURN_IF_ERROR(driver->mark_flat(*file, *data_file.file));
   return result;
 }
 

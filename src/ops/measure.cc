@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cerrno>
 
 #include "base/checked_math.h"
@@ -6,6 +7,7 @@
 #include "flatcow/image_ops.h"
 #include "flatcow/status.h"
 #include "format/registry.h"
+#include "image/image_file.h"
 #include "ops/segment_cursor.h"
 
 namespace flatcow {
@@ -39,8 +41,22 @@ absl::StatusOr<DiskShape> ShapeOf(CreateOptions& target) {
   if (target.format == "add-cow" && target.data_file.empty()) {
     target.data_file = "image";
   }
+  CreateOptions inner{.format = target.data_format, .size = target.size};
+  if (!IsImage({.name = {}, .path = {}, .format = inner.format})) {
+    RETURN_IF_ERROR(driver->check_create(target));
+    return driver->shape(target);
+  }
+  // Its clusters take space in its image file, and that in whole clusters of
+  // both.
+  ASSIGN_OR_RETURN(const DiskShape inside, ShapeOf(inner));
+  target.size = inner.size;
   RETURN_IF_ERROR(driver->check_create(target));
-  return driver->shape(target);
+  DiskShape shape = driver->shape(target);
+  shape.fixed_bytes += inside.fixed_bytes;
+  shape.cluster_size = std::max(shape.cluster_size, inside.cluster_size);
+  shape.table_reach = inside.table_reach;
+  shape.table_bytes = inside.table_bytes;
+  return shape;
 }
 
 uint64_t Total(const DiskShape& shape, uint64_t clusters, uint64_t tables) {

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "base/checked_math.h"
@@ -30,6 +31,8 @@ class Rebase {
 
  private:
   absl::Status OpenNewBacking();
+  // Files of the chain besides those of the backing chain.
+  absl::StatusOr<size_t> CountOwnFiles();
   absl::StatusOr<Stretch> Survey(uint64_t offset);
   // Populates the clusters of the piece that the new backing file does not show
   // as the disk does.
@@ -47,6 +50,17 @@ class Rebase {
   RebaseResult result_;
 };
 
+absl::StatusOr<size_t> Rebase::CountOwnFiles() {
+  const std::optional<ImageLink>& link = image_->Info().data_file;
+  if (!link.has_value() || !IsImage(*link)) {
+    return image_->WrittenPaths().size();
+  }
+  ASSIGN_OR_RETURN(const ChainFile data,
+                   OpenDataFile(file_system_, *link, LockRole::kNone));
+  const Image& inner = static_cast<const ImageFile&>(*data.file).image();
+  return 1 + inner.ChainPaths().size();
+}
+
 absl::Status Rebase::OpenNewBacking() {
   backing_format_ = options_.backing_format;
   if (options_.backing_file.empty()) return absl::OkStatus();
@@ -56,10 +70,7 @@ absl::Status Rebase::OpenNewBacking() {
   ASSIGN_OR_RETURN(const auto found,
                    OpenImage(file_system_, path,
                              {.format = backing_format_, .lock = false}));
-  std::vector<std::string> own = {image_->Info().path};
-  if (image_->Info().data_file.has_value()) {
-    own.push_back(image_->ChainPaths()[1]);
-  }
+  const std::vector<std::string> own = image_->WrittenPaths();
   const std::vector<std::string> below = found->ChainPaths();
   for (const std::string& file : below) {
     if (std::find(own.begin(), own.end(), file) == own.end()) continue;
@@ -67,7 +78,8 @@ absl::Status Rebase::OpenNewBacking() {
         EINVAL, absl::StrCat(path_, ": backing file '", options_.backing_file,
                              "' is based on the image itself"));
   }
-  if (own.size() + below.size() > kMaxChainFiles) {
+  ASSIGN_OR_RETURN(const size_t own_count, CountOwnFiles());
+  if (own_count + below.size() > kMaxChainFiles) {
     return MakeError(ELOOP,
                      absl::StrCat(path_, ": the chain would have more than ",
                                   kMaxChainFiles, " files"));

@@ -30,6 +30,24 @@ absl::StatusOr<uint64_t> NewSize(uint64_t size, const ResizeOptions& options,
   return size;
 }
 
+// What dropped entries leave at the end of a QED file: of the image, or of the
+// one that is its image file.
+absl::Status GiveBackSpace(FileSystem& file_system, std::string path,
+                           std::string format) {
+  while (format != "qed") {
+    ASSIGN_OR_RETURN(const auto file,
+                     file_system.Open(path, Access::kReadOnly));
+    ASSIGN_OR_RETURN(const ImageInfo info,
+                     InspectImage(file_system, *file, format));
+    if (!info.data_file.has_value()) return absl::OkStatus();
+    path = info.data_file->path;
+    format = info.data_file->format;
+  }
+  return CheckImage(file_system, path,
+                    {.format = format, .repair = Repair::kLeaks})
+      .status();
+}
+
 }  // namespace
 
 absl::StatusOr<uint64_t> ResizeImage(FileSystem& file_system,
@@ -59,12 +77,7 @@ absl::StatusOr<uint64_t> ResizeImage(FileSystem& file_system,
     RETURN_IF_ERROR(image->Shrink(new_size));
     RETURN_IF_ERROR(image->Flush());
   }
-  // Space that the dropped entries leave at the end of the file.
-  if (format == "qed") {
-    RETURN_IF_ERROR(CheckImage(file_system, path,
-                               {.format = format, .repair = Repair::kLeaks})
-                        .status());
-  }
+  RETURN_IF_ERROR(GiveBackSpace(file_system, path, format));
   return new_size;
 }
 

@@ -21,6 +21,13 @@ constexpr OptionSpec kOptions[] = {
     kFormatOption,
 };
 
+bool HasRawImageFile(const std::string& file, const std::string& format) {
+  const auto info =
+      ReadImageInfo(PosixFileSystem(), file, {.format = format, .lock = false});
+  return info.ok() && info->data_file.has_value() &&
+         info->data_file->format == "raw";
+}
+
 absl::StatusOr<int> RunFlatten(const ParsedArguments& arguments,
                                const Streams& streams) {
   const absl::StatusOr<std::string> file = SingleFile(kVerb, arguments);
@@ -39,7 +46,9 @@ absl::StatusOr<int> RunFlatten(const ParsedArguments& arguments,
   streams.out << "Image flattened: it needs no backing file.\n";
   if (!result->data_file.empty()) {
     streams.out << "The image file " << Printable(result->data_file)
-                << " is the whole disk, a plain raw disk.\n";
+                << (HasRawImageFile(*file, options.format)
+                        ? " is the whole disk, a plain raw disk.\n"
+                        : " is an image of the whole disk.\n");
   }
   return 0;
 }

@@ -167,6 +167,9 @@ std::vector<ChainShape> AllShapes() {
        333,
        6,
        512},
+      {"addcow_in_qed", {"add-cow/qed"}, 4096, 3, 99, 6, 512},
+      {"addcow_in_qed_alone", {"add-cow/qed"}, 4096, 0, 0, 6, 0},
+      {"addcow_in_addcow", {"add-cow/add-cow"}, 4096, 9, 77, 5, 333},
   };
 }
 

@@ -58,7 +58,7 @@ RecordedDisk RecordDisk(const ChainShape& shape, const Workload& workload,
   result.content = MakeChain(memory, shape);
   if (left == Left::kUnclean) LeaveUnclean(memory);
   for (const std::string& path : memory.Paths()) {
-    memory.SetReadOnly(path, path != kChainImage && path != "/disks/image0");
+    memory.SetReadOnly(path, !IsWritten(path));
   }
   result.before = memory.Snapshot();
 

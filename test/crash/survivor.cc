@@ -29,6 +29,13 @@ std::unique_ptr<Image> Survivor::Open(Access access) {
 std::string Survivor::CheckSound(uint64_t max_leaks) {
   const CheckResult check = Must(CheckImage(files_, kChainImage, {}));
   leaks_ = check.leaks;
+  const auto image_file = files_.Open(kChainImageFile, Access::kReadOnly);
+  if (image_file.ok() && Must(ProbeFormat(**image_file)) != "raw") {
+    const CheckResult inner = Must(CheckImage(files_, kChainImageFile, {}));
+    if (inner.corruptions + inner.check_errors != 0) {
+      return absl::StrCat("image file: ", absl::StrJoin(inner.problems, "; "));
+    }
+  }
   if (check.corruptions + check.check_errors == 0 && leaks_ <= max_leaks) {
     return "";
   }

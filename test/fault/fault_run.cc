@@ -202,7 +202,7 @@ std::string FaultRun::CloseAndCheck() {
 
 std::string FaultRun::FilesBelow() const {
   for (const std::string& path : chain_.files.Paths()) {
-    if (path == kChainImage || path == "/disks/image0") continue;
+    if (IsWritten(path)) continue;
     if (memory_->Contents(path) != chain_.files.Contents(path)) {
       return absl::StrCat(path, " has changed");
     }

@@ -261,6 +261,7 @@ std::vector<FaultVerb> AllFaultVerbs() {
       {"addcow", Chain({"add-cow"})},
       {"qed_addcow", Chain({"qed", "add-cow"})},
       {"addcow_qed", Chain({"add-cow", "qed"})},
+      {"addcow_in_qed", Chain({"add-cow/qed"})},
   };
   const std::vector<std::pair<std::string, Prepare>> kChecked = {
       {"qed", Chain({"qed"})},       {"addcow", Chain({"add-cow"})},
@@ -293,10 +294,18 @@ std::vector<FaultVerb> AllFaultVerbs() {
                         .backing_file = "base.raw",
                         .backing_format = "raw",
                         .data_file = "data"};
+  const NewImage addcow_in_qed{.format = "add-cow",
+                               .size = 5 * kCluster,
+                               .backing_file = "base.raw",
+                               .backing_format = "raw",
+                               .data_file = "data",
+                               .data_format = "qed"};
   verbs.insert(verbs.end(),
                {{"create_raw", Effect::kCreates, OnlyBase, Create(raw)},
                 {"create_qed", Effect::kCreates, OnlyBase, Create(qed)},
                 {"create_addcow", Effect::kCreates, OnlyBase, Create(addcow)},
+                {"create_addcow_in_qed", Effect::kCreates, OnlyBase,
+                 Create(addcow_in_qed)},
                 {"open_rw_unclean_qed", Effect::kRepairs, UncleanQed,
                  OpenAs(Access::kReadWrite)},
                 {"make_writable_unclean_qed", Effect::kRepairs, UncleanQed,
@@ -314,8 +323,9 @@ std::vector<FaultVerb> AllFaultVerbs() {
                               MakeDraft(Draft::kJune2012), Quietly(Upgrade)},
                              {"upgrade_july", Effect::kRepairs,
                               MakeDraft(Draft::kJuly2012), Quietly(Upgrade)}});
-  for (const auto& [name, format] :
-       {std::pair{"qed", "qed"}, {"addcow", "add-cow"}}) {
+  for (const auto& [name, format] : {std::pair{"qed", "qed"},
+                                     {"addcow", "add-cow"},
+                                     {"addcow_in_qed", "add-cow/qed"}}) {
     const auto rewriting = RewritingVerbs(name, format);
     verbs.insert(verbs.end(), rewriting.begin(), rewriting.end());
   }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "fault/fault_plan.h"
 #include "flatcow/image.h"
 #include "model/chain_shape.h"
@@ -77,12 +78,12 @@ TEST_P(MakeWritableFaultTest, LeavesTheImageAsItWas) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, MakeWritableFaultTest,
-                         testing::Values("raw", "qed", "add-cow"),
-                         [](const auto& format) {
-                           return format.param == "add-cow" ? "addcow"
-                                                            : format.param;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Formats, MakeWritableFaultTest,
+    testing::Values("raw", "qed", "add-cow", "add-cow/qed", "add-cow/add-cow"),
+    [](const auto& format) {
+      return absl::StrReplaceAll(format.param, {{"-", ""}, {"/", "_in_"}});
+    });
 
 }  // namespace
 }  // namespace flatcow

@@ -102,6 +102,11 @@ std::vector<ChainShape> Shapes() {
        .formats = {"add-cow", "qed"},
        .base_clusters = 3,
        .base_odd = 333},
+      {.name = "addcow_in_qed", .formats = {"add-cow/qed"}, .base_clusters = 4},
+      {.name = "addcow_in_addcow",
+       .formats = {"add-cow/add-cow"},
+       .base_clusters = 9,
+       .base_odd = 77},
   };
   for (ChainShape& shape : shapes) {
     shape.disk_clusters = shape.cluster_size == 512 ? 12 : 6;

@@ -50,7 +50,12 @@ PreparedChain Prepare(const ChainShape& shape) {
 const std::vector<PreparedChain>& PreparedChains() {
   static const auto& chains = *[] {
     const std::vector<std::vector<std::string>> formats = {
-        {"qed"}, {"add-cow"}, {"qed", "add-cow"}, {"add-cow", "qed"}};
+        {"qed"},
+        {"add-cow"},
+        {"qed", "add-cow"},
+        {"add-cow", "qed"},
+        {"add-cow/qed"},
+        {"qed", "add-cow/qed"}};
     auto* const result = new std::vector<PreparedChain>;
     for (const auto& layers : formats) {
       // None, shorter and longer than the disk.

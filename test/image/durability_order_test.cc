@@ -127,6 +127,35 @@ TEST(DurabilityOrderTest, AddCowImageFileThenBitmap) {
             (Names{"write data", "sync data", "write bitmap", "sync a.acow"}));
 }
 
+// All of the inner image before the bit, which is what makes it visible.
+TEST(DurabilityOrderTest, AddCowInnerImageThenBitmap) {
+  MemoryFileSystem memory;
+  RecordingFileSystem files(memory);
+  MakeQed(files);
+  Make(files, "/base", {.size = kSize});
+  Make(files, "/a.acow",
+       {.format = "add-cow",
+        .backing_file = "base",
+        .backing_format = "raw",
+        .cluster_size = kCluster,
+        .data_file = "a.qed",
+        .data_format = "qed"});
+  const auto image = Must(OpenImage(files, "/a.acow", Writable()));
+  files.Clear();
+  WriteDisk(*image, 0, PatternText(1, kCluster));
+  EXPECT_EQ(WritesAndSyncs(files), (Names{"write data"}));
+  EXPECT_TRUE(image->NeedsFlush());
+  Must(image->Flush());
+  EXPECT_EQ(WritesAndSyncs(files),
+            (Names{"write data", "sync a.qed", "write L2", "sync a.qed",
+                   "write L1", "sync a.qed", "write bitmap", "sync a.acow"}));
+  EXPECT_FALSE(image->NeedsFlush());
+  files.Clear();
+  WriteDisk(*image, 8, PatternText(2, 16));
+  Must(image->Flush());
+  EXPECT_EQ(WritesAndSyncs(files), (Names{"write data", "sync a.qed"}));
+}
+
 TEST(DurabilityOrderTest, AddCowZeroesAreDurableBeforeTheBitmap) {
   MemoryFileSystem memory;
   RecordingFileSystem files(memory);

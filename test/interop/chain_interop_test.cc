@@ -93,6 +93,41 @@ TEST_P(ChainInteropTest, ShowsWhatWasWrittenAtEveryLevel) {
   }
 }
 
+// A QED image that is written through an add-cow image.
+TEST(InnerImageInteropTest, QemuReadsTheInnerImageAndFindsItSound) {
+  if (!HaveQemu()) GTEST_SKIP() << "needs qemu-img";
+  TemporaryDirectory directory;
+  FileSystem& files = PosixFileSystem();
+  constexpr uint64_t kSize = 1 << 20;
+  MustRun({"qemu-img", "create", "-f", "qed", directory / "in.qed",
+           std::to_string(kSize)});
+  Make(files, directory / "base.raw", {.size = kSize});
+  PokeFile(files, directory / "base.raw", 0, PatternText(1, kSize));
+  Make(files, directory / "a",
+       {.format = "add-cow",
+        .backing_file = "base.raw",
+        .backing_format = "raw",
+        .data_file = "in.qed",
+        .data_format = "qed"});
+  {
+    const auto image = Must(OpenImage(files, directory / "a", Writable()));
+    for (uint64_t at = 1000; at < kSize; at += 100000) {
+      WriteDisk(*image, at, PatternText(at, 5000));
+    }
+    Must(image->WriteZeroes({200000, 300000}));
+    Must(image->Resize(2 * kSize));
+    WriteDisk(*image, 2 * kSize - 5000, PatternText(2, 5000));
+    Must(image->Flush());
+  }
+  MustRun({"qemu-img", "check", "-f", "qed", directory / "in.qed"});
+  Must(FlattenImage(files, directory / "a", {}).status());
+  MustRun({"qemu-img", "check", "-f", "qed", directory / "in.qed"});
+  MustRun({"qemu-img", "convert", "-f", "qed", "-O", "raw",
+           directory / "in.qed", directory / "out.raw"});
+  const auto image = Must(OpenImage(files, directory / "a", {}));
+  EXPECT_TRUE(Shows(*image, ReadFile(files, directory / "out.raw")));
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Chains, ChainInteropTest,
     testing::Values(std::vector<std::string>{"add-cow"},

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "flatcow/image_ops.h"
 #include "model/disk_model.h"
 #include "model/draft_image.h"
@@ -35,6 +36,33 @@ std::optional<Draft> DraftOf(const std::string& format) {
   return std::nullopt;
 }
 
+// The image file of an add-cow image, which is named `name`; `format` is its
+// own. Where it may be, it is full of garbage, which must never show.
+void MakeImageFile(MemoryFileSystem& files, const std::string& name,
+                   const std::string& format, const ChainShape& shape,
+                   bool may_be_garbage) {
+  const std::string path = absl::StrCat("/disks/", name);
+  const uint64_t size = shape.disk_size();
+  const std::string garbage = PatternText(0xbad, size);
+  if (format.empty()) {
+    files.SetContents(path, may_be_garbage ? garbage : std::string(size, '\0'));
+    return;
+  }
+  NewImage image{.format = format, .size = size};
+  image.cluster_size = shape.cluster_size;
+  if (may_be_garbage) {
+    files.SetContents(absl::StrCat("/disks/garbage-of-", name), garbage);
+    image.backing_file = absl::StrCat("garbage-of-", name);
+    image.backing_format = "raw";
+  }
+  if (format == "add-cow" || format == "qcow2") {
+    image.data_file = name + ".data";
+    MakeImageFile(files, image.data_file, "", shape,
+                  may_be_garbage || format == "qcow2");
+  }
+  Make(files, path, image);
+}
+
 }  // namespace
 
 std::vector<uint8_t> MakeChain(MemoryFileSystem& files,
@@ -57,26 +85,25 @@ std::vector<uint8_t> MakeChain(MemoryFileSystem& files,
         level == 0 ? kChainImage : absl::StrCat("/disks/level", level);
     NewImage image;
     const std::optional<Draft> draft = DraftOf(shape.formats[level]);
-    image.data_file_raw = shape.formats[level] == kDataFileIsDisk;
-    image.format = draft.has_value()      ? "add-cow"
+    const std::vector<std::string> parts =
+        absl::StrSplit(shape.formats[level], '/');
+    image.data_file_raw = parts[0] == kDataFileIsDisk;
+    image.format = draft.has_value()     ? "add-cow"
                    : image.data_file_raw ? "qcow2"
-                                         : shape.formats[level];
+                                         : parts[0];
     image.size = disk_size;
     image.backing_file = below;
     image.backing_format = below_format;
     if (image.format != "raw") image.cluster_size = shape.cluster_size;
     if (image.format == "add-cow" || image.format == "qcow2") {
-      // What unallocated clusters hold must never show.
       image.data_file = absl::StrCat("image", level);
-      const std::string garbage = PatternText(0xbad, disk_size);
-      files.SetContents(absl::StrCat("/disks/image", level),
-                        below.empty() && image.format == "add-cow"
-                            ? std::string(disk_size, '\0')
-                            : garbage);
+      if (parts.size() > 1) image.data_format = parts[1];
+      MakeImageFile(files, image.data_file, image.data_format, shape,
+                    !below.empty() || image.format == "qcow2");
     }
     if (image.data_file_raw) {
       const std::string disk =
-          files.Contents(absl::StrCat("/disks/image", level));
+          files.Contents(absl::StrCat("/disks/", image.data_file));
       content.assign(disk.begin(), disk.end());
     }
     Make(files, path, image);

@@ -49,6 +49,7 @@ CreateOptions OptionsOf(const NewImage& image) {
   options.data_file = image.data_file;
   options.data_file_raw = image.data_file_raw;
   options.refcount_bits = image.refcount_bits;
+  options.data_format = image.data_format;
   return options;
 }
 

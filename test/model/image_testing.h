@@ -64,6 +64,7 @@ struct NewImage {
   std::string data_file = {};
   bool data_file_raw = false;
   uint32_t refcount_bits = 0;
+  std::string data_format = {};
 };
 CreateOptions OptionsOf(const NewImage& image);
 

@@ -145,6 +145,30 @@ TEST_F(MountViewsTest, ARawDiskIsNoViewWhateverItsGuestWrites) {
   }
 }
 
+// The image file is an image, and so is what that has in turn.
+TEST_F(MountViewsTest, AnImageInAnImageIsOneView) {
+  MustRun("cd " + source_.path() + " && " + ToolBinary() +
+          " create -q -f add-cow -o image_file=c.qed,image_fmt=qed b 1M && " +
+          ToolBinary() +
+          " create -q -f add-cow -b base.raw -F raw"
+          " -o image_file=b,image_fmt=add-cow a");
+  Start();
+  EXPECT_THAT(List(daemon_->mountpoint()), ElementsAre("a.raw"));
+  EXPECT_EQ(StatOf(daemon_->File("a.raw")).st_size, 1 << 20);
+  MustRun("cmp " + (source_ / "base.raw") + " " + daemon_->File("a.raw"));
+  MustRun("cp " + (source_ / "base.raw") + " " + (source_ / "copy") +
+          " && for file in " + (source_ / "copy") + " " +
+          daemon_->File("a.raw") +
+          "; do printf hello | dd of=$file bs=1 seek=70000 conv=notrunc,fsync"
+          " status=none; done && cmp " +
+          (source_ / "copy") + " " + daemon_->File("a.raw"));
+  daemon_.reset();
+  MustRun(ToolBinary() + " check -q " + (source_ / "a") + " && " +
+          ToolBinary() + " check -q " + (source_ / "c.qed") + " && " +
+          ToolBinary() + " compare -q -f add-cow -F raw " + (source_ / "a") +
+          " " + (source_ / "copy"));
+}
+
 TEST_F(MountViewsTest, TwoNamesOfOneImageAreOneFile) {
   MakeQed(source_ / "disk", "base.raw", "raw");
   MustRun("ln " + (source_ / "disk") + " " + (source_ / "hard"));

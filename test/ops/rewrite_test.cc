@@ -241,8 +241,8 @@ TEST_P(AmendTest, WhatTheFormatHasNoPlaceForIsRefused) {
       },
       EINVAL, "must be recorded"));
   EXPECT_TRUE(
-      Refuses([&] { return AmendImage(files_, "/a", {.data_format = "qed"}); },
-              ENOTSUP, "qed"));
+      Refuses([&] { return AmendImage(files_, "/a", {.data_format = "vmdk"}); },
+              ENOTSUP, "vmdk"));
   EXPECT_TRUE(
       Refuses([&] { return AmendImage(files_, "/a", {.data_file = ""}); },
               EINVAL, "1 to 4095"));

@@ -216,7 +216,8 @@ INSTANTIATE_TEST_SUITE_P(
         ChainShape{"addcow_shorter", {"add-cow"}, kCluster, 30, 0, 20, 7},
         ChainShape{"qed_qed", {"qed", "qed"}, kCluster, 20, 0, 24, 0},
         ChainShape{"qed_addcow", {"qed", "add-cow"}, kCluster, 20, 1, 22, 512},
-        ChainShape{"addcow_qed", {"add-cow", "qed"}, kCluster, 20, 0, 22, 512}),
+        ChainShape{"addcow_qed", {"add-cow", "qed"}, kCluster, 20, 0, 22, 512},
+        ChainShape{"addcow_in_qed", {"add-cow/qed"}, kCluster, 20, 0, 22, 512}),
     [](const auto& shape) { return shape.param.name; });
 
 }  // namespace

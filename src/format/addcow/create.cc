@@ -13,6 +13,7 @@
 #include "format/addcow/bitmap.h"
 #include "format/addcow/header.h"
 #include "format/format_driver.h"
+#include "format/registry.h"
 
 namespace flatcow::addcow {
 namespace {
@@ -32,12 +33,8 @@ absl::Status CheckCreate(CreateOptions& options) {
                      "-o image_file=NAME");
   }
   if (options.data_format.empty()) options.data_format = "raw";
-  if (options.data_format != "raw") {
-    return MakeError(ENOTSUP,
-                     absl::StrCat("image file format '", options.data_format,
-                                  "' is not supported by this version; "
-                                  "supported is raw"));
-  }
+  RETURN_IF_ERROR(
+      Annotate(FormatByName(options.data_format).status(), "image file"));
   if (options.cluster_size == 0) options.cluster_size = kDefaultClusterSize;
   const int bits = std::countr_zero(options.cluster_size);
   if (!std::has_single_bit(options.cluster_size) ||

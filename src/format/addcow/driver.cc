@@ -33,18 +33,10 @@ absl::StatusOr<Header> ReadRawHeader(const File& file) {
 }
 
 absl::Status CheckImageFormat(const File& file, const Header& header) {
-  const auto driver = FormatByName(header.image_format);
-  if (driver.ok() && *driver == &kRawFormat) return absl::OkStatus();
-  constexpr absl::string_view kField =
-      "add-cow header: image file format (byte 60)";
-  if (!driver.ok()) {
-    return Annotate(driver.status(), absl::StrCat(file.path(), ": ", kField));
-  }
-  return MakeError(
-      ENOTSUP,
-      absl::StrCat(file.path(), ": ", kField, " is ", header.image_format,
-                   ", which this version does not support for an "
-                   "image file; supported is raw"));
+  return Annotate(
+      FormatByName(header.image_format).status(),
+      absl::StrCat(file.path(),
+                   ": add-cow header: image file format (byte 60)"));
 }
 
 absl::StatusOr<ImageLink> ReadLink(const File& file, absl::string_view field,
