@@ -125,6 +125,10 @@ class File {
   // object's. -1: it has none.
   virtual int Descriptor() const { return -1; }
 
+  // False for one whose bytes are worked out when they are read, as those of
+  // compressed clusters: an offset in it means nothing to others.
+  virtual bool IsHostFile() const { return true; }
+
   // The same file, opened again (by descriptor, not by name).
   virtual absl::StatusOr<std::unique_ptr<File>> Reopen(Access access) const = 0;
 

@@ -38,7 +38,7 @@ std::shared_ptr<BackingPool> NewBackingPool();
 
 struct OpenOptions {
   Access access = Access::kReadOnly;
-  // raw, add-cow or qed. Empty: found by magic, raw when there is none.
+  // raw, add-cow, qed or qcow2. Empty: found by magic, raw when there is none.
   std::string format = {};
   // Takes QEMU's locks on every file of the chain. `share_writes` (qemu-img's
   // -U) reads beside a writer; only with kReadOnly.
@@ -59,17 +59,33 @@ struct ImageLink {
   friend bool operator==(const ImageLink&, const ImageLink&) = default;
 };
 
+// What qcow2 images say besides.
+struct Qcow2Info {
+  int version = 3;
+  uint32_t refcount_bits = 16;
+  bool lazy_refcounts = false;
+  bool corrupt = false;  // marked as such
+  bool extended_l2 = false;
+  bool data_file_raw = false;  // the data file by itself is the disk
+  std::string compression_type = "zlib";
+
+  friend bool operator==(const Qcow2Info&, const Qcow2Info&) = default;
+};
+
 // What one image file says about itself; its backing file is not opened.
 struct ImageInfo {
   std::string path;           // absolute, links resolved
-  std::string format;         // raw, add-cow, qed
+  std::string format;         // raw, add-cow, qed, qcow2
   uint64_t virtual_size = 0;  // bytes
   uint32_t cluster_size = 0;  // bytes; 0 for raw
   std::optional<ImageLink> backing;
   std::optional<ImageLink> data_file;  // add-cow: the image file
-  bool needs_check = false;            // QED: NEED_CHECK is set
+  bool needs_check = false;            // QED: NEED_CHECK; qcow2: the dirty bit
   bool all_allocated = false;          // add-cow: ALL_ALLOCATED is set
-  uint64_t allocated_bytes = 0;        // on the host, its data file included
+  std::string read_only = {};          // why it can only be read; empty: it
+                                       // can be written
+  std::optional<Qcow2Info> qcow2 = {};
+  uint64_t allocated_bytes = 0;  // on the host, its data file included
 };
 
 // Reads the header of an image that is already open. `file` is read, nothing

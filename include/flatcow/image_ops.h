@@ -22,7 +22,7 @@
 namespace flatcow {
 
 struct CreateOptions {
-  std::string format = "raw";         // raw, add-cow, qed
+  std::string format = "raw";         // raw, add-cow, qed, qcow2
   std::optional<uint64_t> size = {};  // bytes; without: the backing file's
   std::string backing_file = {};      // as to be recorded; empty: none
   std::string backing_format = {};    // empty: found by magic
@@ -31,10 +31,14 @@ struct CreateOptions {
   bool force = false;         // an existing file may be overwritten
   uint32_t cluster_size = 0;  // bytes; 0: 65536
   uint32_t table_size = 0;    // QED: clusters in a table; 0: 4
-  // The file that written clusters are in, as to be recorded. add-cow, where it
-  // is called the image file: must be given.
+  // The file that written clusters are in, as to be recorded. add-cow (which
+  // calls it the image file) and qcow2: must be given.
   std::string data_file = {};
   std::string data_format = {};  // add-cow; empty: raw
+  // qcow2: the data file by itself is always the disk. What an existing one
+  // holds is then what the disk shows. No backing file.
+  bool data_file_raw = false;
+  uint32_t refcount_bits = 0;  // qcow2: 1 to 64, a power of two; 0: 16
 };
 
 struct CreateResult {

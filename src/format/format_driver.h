@@ -32,6 +32,9 @@ struct FormatHeader {
   bool all_allocated = false;
   // The backing file is recorded but must not be opened (ALL_ALLOCATED).
   bool ignores_backing = false;
+  // Why the image can only be read; empty: it can be written.
+  std::string read_only = {};
+  std::optional<Qcow2Info> qcow2 = {};
 };
 
 struct LayerOptions {

@@ -22,14 +22,15 @@ namespace flatcow {
 // One layer's answer for a run of guest bytes.
 struct Mapping {
   enum class Kind : uint8_t {
-    kData,     // data_file() holds it at host_offset
+    kData,     // `file` holds it at host_offset
     kZero,     // reads as zeroes whatever lies below
     kBacking,  // this layer holds nothing: ask the next one
   };
 
   Kind kind = Kind::kBacking;
-  uint64_t length = 0;       // bytes, at least 1
-  uint64_t host_offset = 0;  // for kData
+  uint64_t length = 0;         // bytes, at least 1
+  uint64_t host_offset = 0;    // for kData
+  const File* file = nullptr;  // for kData: computed_file(); null: data_file()
 
   friend bool operator==(const Mapping&, const Mapping&) = default;
 };
@@ -56,6 +57,10 @@ class Layer {
   virtual uint64_t cluster_size() const = 0;
 
   virtual File& data_file() const = 0;
+
+  // What holds those clusters that no file holds as they are; it is read only.
+  // Null: there are none.
+  virtual const File* computed_file() const { return nullptr; }
 
   // True when a cluster at the end of the disk must be whole in the data file.
   virtual bool needs_whole_clusters() const { return false; }

@@ -15,7 +15,7 @@ namespace flatcow {
 namespace {
 
 constexpr const FormatDriver* kFormats[] = {&kRawFormat, &kAddCowFormat,
-                                            &kQedFormat};
+                                            &kQedFormat, &kQcow2Format};
 
 // Formats that are recognised in order to be refused by name: read as raw,
 // their metadata would pass for a disk.
@@ -24,7 +24,6 @@ struct UnsupportedMagic {
   const char* name;
 };
 constexpr UnsupportedMagic kUnsupported[] = {
-    {absl::string_view("QFI\xfb", 4), "qcow2"},
     {absl::string_view("ADD_COW\xff", 8), "add-cow 2012 draft"},
 };
 
@@ -35,11 +34,6 @@ absl::Span<const FormatDriver* const> AllFormats() { return kFormats; }
 absl::StatusOr<const FormatDriver*> FormatByName(absl::string_view name) {
   for (const FormatDriver* driver : kFormats) {
     if (name == driver->name) return driver;
-  }
-  if (name == "qcow2") {
-    return MakeError(ENOTSUP,
-                     "format qcow2 is not supported by this version; "
-                     "supported are raw, add-cow and qed");
   }
   return MakeError(ENOTSUP,
                    absl::StrCat("unknown format '", name,
@@ -58,8 +52,8 @@ absl::StatusOr<const FormatDriver*> FormatByMagic(const File& file) {
       return MakeError(ENOTSUP,
                        absl::StrCat(file.path(), ": is a ", unsupported.name,
                                     " image, which this version does not "
-                                    "support; supported are raw, add-cow and "
-                                    "qed"));
+                                    "support; supported are raw, add-cow, qed "
+                                    "and qcow2"));
     }
   }
   for (const FormatDriver* driver : kFormats) {

@@ -29,6 +29,7 @@ absl::StatusOr<const FormatDriver*> FormatOf(const File& file,
 extern const FormatDriver kRawFormat;
 extern const FormatDriver kQedFormat;
 extern const FormatDriver kAddCowFormat;
+extern const FormatDriver kQcow2Format;
 
 }  // namespace flatcow
 

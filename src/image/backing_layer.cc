@@ -11,14 +11,16 @@
 namespace flatcow {
 namespace {
 
-// A word says of one unit: in bits 0-1 what it is, in bits 2-9 how many layers
-// below this one its file is, from bit 10 on the sector of that file.
+// A word says of one unit: in bits 0-1 what it is, in bits 2-10 which source
+// has it, from bit 11 on the sector of that file. There are at most two sources
+// for each file of a chain.
 constexpr uint64_t kZeroUnit = 1;
 constexpr uint64_t kDataUnit = 2;
 constexpr uint64_t kKindMask = 3;
-constexpr int kDepthShift = 2;
-constexpr uint64_t kDepthMask = 0xff;
-constexpr int kSectorShift = 10;
+constexpr int kSourceShift = 2;
+constexpr uint64_t kSourceMask = 0x1ff;
+constexpr int kSectorShift = 11;
+constexpr uint64_t kSectorLimit = uint64_t{1} << (64 - kSectorShift);
 constexpr uint64_t kSector = 512;
 
 constexpr size_t kUnitsAtOnce = 64;
@@ -29,13 +31,19 @@ BackingLayer::BackingLayer(ChainLayer layer,
                            std::shared_ptr<const BackingLayer> below,
                            std::shared_ptr<MetadataCache> cache)
     : parts_(std::move(layer)), below_(std::move(below)) {
-  for (const BackingLayer* at = this; at != nullptr; at = at->below()) {
-    data_files_.push_back(&at->layer().data_file());
+  uint16_t depth = 0;
+  for (const BackingLayer* at = this; at != nullptr;
+       at = at->below(), ++depth) {
+    sources_.push_back({&at->layer().data_file(), depth});
+    if (const File* const computed = at->layer().computed_file();
+        computed != nullptr) {
+      sources_.push_back({computed, depth});
+    }
     const uint64_t cluster_size = at->layer().cluster_size();
     if (cluster_size < kSector) continue;  // raw
     unit_ = unit_ == 0 ? cluster_size : std::min(unit_, cluster_size);
   }
-  if (unit_ != 0 && data_files_.size() > 1) {
+  if (unit_ != 0 && below_ != nullptr) {
     remembered_.emplace(std::move(cache));
   }
 }
@@ -60,19 +68,27 @@ absl::Status BackingLayer::Walk(size_t depth, Extent extent, Detail detail,
 uint64_t BackingLayer::EncodeUnit(const Segment& segment, uint64_t at) const {
   if (segment.kind == Segment::Kind::kZero) return kZeroUnit;
   const uint64_t host_offset = segment.host_offset + at;
-  if (host_offset % kSector != 0) return RememberedWords::kUnknown;
-  return kDataUnit | uint64_t{segment.depth} << kDepthShift |
+  if (host_offset % kSector != 0 || host_offset / kSector >= kSectorLimit) {
+    return RememberedWords::kUnknown;
+  }
+  const auto source = std::find_if(sources_.begin() + segment.depth,
+                                   sources_.end(), [&](const Source& known) {
+                                     return known.file == segment.file &&
+                                            known.depth == segment.depth;
+                                   });
+  return kDataUnit |
+         static_cast<uint64_t>(source - sources_.begin()) << kSourceShift |
          (host_offset / kSector) << kSectorShift;
 }
 
 Segment BackingLayer::DecodeUnit(uint64_t word) const {
   if ((word & kKindMask) == kZeroUnit) return {};
-  const uint64_t depth = (word >> kDepthShift) & kDepthMask;
+  const Source& source = sources_[(word >> kSourceShift) & kSourceMask];
   return {.kind = Segment::Kind::kData,
           .allocated = true,
-          .depth = static_cast<uint16_t>(depth),
+          .depth = source.depth,
           .length = 0,
-          .file = data_files_[depth],
+          .file = source.file,
           .host_offset = (word >> kSectorShift) * kSector};
 }
 

@@ -55,7 +55,12 @@ class BackingLayer {
 
   const ChainLayer parts_;
   const std::shared_ptr<const BackingLayer> below_;
-  std::vector<const File*> data_files_;  // this layer's and those below
+  // Of this layer and those below, in order.
+  struct Source {
+    const File* file = nullptr;
+    uint16_t depth = 0;  // below this layer
+  };
+  std::vector<Source> sources_;
   uint64_t unit_ = 0;  // bytes: the smallest cluster of these layers
   // A word for each unit; nothing when one layer answers for all.
   std::optional<RememberedWords> remembered_;

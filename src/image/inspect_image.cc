@@ -17,6 +17,8 @@ ImageInfo MakeImageInfo(const File& file, const FormatDriver& driver,
   info.data_file = header.data_file;
   info.needs_check = header.needs_check;
   info.all_allocated = header.all_allocated;
+  info.read_only = header.read_only;
+  info.qcow2 = header.qcow2;
   return info;
 }
 
@@ -33,7 +35,7 @@ absl::StatusOr<ImageInfo> InspectImage(FileSystem& file_system,
     if (!data.ok()) {
       return AnnotateLink(data.status(), file, "image file", *header.data_file);
     }
-    info.virtual_size = data->size;
+    if (info.format == "add-cow") info.virtual_size = data->size;
     info.allocated_bytes += data->allocated_bytes;
   }
   return info;

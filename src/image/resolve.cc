@@ -72,12 +72,13 @@ absl::Status ResolveLayer(const Layer& layer, size_t depth, Extent extent,
     const Extent run{extent.offset, mapping.length};
     switch (mapping.kind) {
       case Mapping::Kind::kData: {
-        const Segment data{.kind = Segment::Kind::kData,
-                           .allocated = true,
-                           .depth = static_cast<uint16_t>(depth),
-                           .length = run.length,
-                           .file = &layer.data_file(),
-                           .host_offset = mapping.host_offset};
+        const Segment data{
+            .kind = Segment::Kind::kData,
+            .allocated = true,
+            .depth = static_cast<uint16_t>(depth),
+            .length = run.length,
+            .file = mapping.file != nullptr ? mapping.file : &layer.data_file(),
+            .host_offset = mapping.host_offset};
         if (detail == Detail::kExact && layer.reports_holes()) {
           RETURN_IF_ERROR(AppendWithHoles(data, known, out));
         } else {

@@ -61,6 +61,7 @@ class MetadataCache {
 
  private:
   friend class MetadataPages;
+  friend class RememberedPages;
   friend class RememberedWords;
 
   static constexpr size_t kWays = 8;

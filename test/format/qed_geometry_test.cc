@@ -9,18 +9,18 @@
 namespace flatcow::qed {
 namespace {
 
-Geometry GeometryOf(uint32_t cluster_size, uint32_t table_size,
-                    uint64_t l1_offset) {
+TableGeometry GeometryFor(uint32_t cluster_size, uint32_t table_size,
+                          uint64_t l1_offset) {
   Header header;
   header.cluster_size = cluster_size;
   header.table_size = table_size;
   header.l1_table_offset = l1_offset;
-  return Geometry(header);
+  return GeometryOf(header);
 }
 
 TEST(QedGeometryTest, Indexes) {
   // 32768 entries of 64 KiB: a table reaches 2 GiB.
-  const Geometry geometry = GeometryOf(65536, 4, 65536);
+  const TableGeometry geometry = GeometryFor(65536, 4, 65536);
   EXPECT_EQ(geometry.table_entries(), 32768u);
   EXPECT_EQ(geometry.table_reach(), uint64_t{2} << 30);
   const uint64_t offset = (uint64_t{7} << 31) + 5 * 65536 + 99;
@@ -28,11 +28,11 @@ TEST(QedGeometryTest, Indexes) {
   EXPECT_EQ(geometry.L2Index(offset), 5u);
   EXPECT_EQ(geometry.L2Index((uint64_t{1} << 31) - 1), 32767u);
   EXPECT_EQ(geometry.L1Word(7), 65536u / 8 + 7);
-  EXPECT_EQ(Geometry::L2Word(0x50000, 3), 0x50000u / 8 + 3);
+  EXPECT_EQ(geometry.L2Word(0x50000, 3), 0x50000u / 8 + 3);
 }
 
 TEST(QedGeometryTest, ReachableTables) {
-  const Geometry geometry = GeometryOf(4096, 1, 4096);
+  const TableGeometry geometry = GeometryFor(4096, 1, 4096);
   const uint64_t reach = 512 * 4096;
   EXPECT_EQ(geometry.table_reach(), reach);
   EXPECT_EQ(geometry.ReachableTables(0), 0u);
@@ -46,7 +46,7 @@ TEST(QedGeometryTest, NoValidGeometryOverflows) {
   for (uint32_t cluster = 4096; cluster <= kMaxClusterSize; cluster *= 2) {
     for (uint32_t table = 1; table <= kMaxTableSize; table *= 2) {
       SCOPED_TRACE(absl::StrCat(cluster, " ", table));
-      const Geometry geometry = GeometryOf(cluster, table, cluster);
+      const TableGeometry geometry = GeometryFor(cluster, table, cluster);
       const uint64_t size = MaxImageSize(cluster, table);
       EXPECT_LT(geometry.L1Index(size - 1), geometry.table_entries());
       EXPECT_LE(geometry.ReachableTables(size), geometry.table_entries());
@@ -62,7 +62,7 @@ TEST(QedGeometryTest, Places) {
   header.cluster_size = 4096;
   header.table_size = 2;
   header.l1_table_offset = 8192;
-  const Geometry geometry(header);
+  const TableGeometry geometry = GeometryOf(header);
   const uint64_t end = 8 * 4096;
   for (uint64_t cluster = 0; cluster < 12; ++cluster) {
     const bool free = cluster == 1 || (cluster >= 4 && cluster < 8);

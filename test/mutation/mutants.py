@@ -29,7 +29,9 @@ CHAIN = "src/image/open_chain.cc"
 QED = "src/format/qed/layer.cc"
 QED_DRIVER = "src/format/qed/driver.cc"
 QED_CHECK = "src/format/qed/check.cc"
-GEOMETRY = "src/format/qed/geometry.h"
+GEOMETRY = "src/format/table_geometry.h"
+TABLE_TREE = "src/format/table_tree.cc"
+FILE_TAIL = "src/format/file_tail.cc"
 ADDCOW = "src/format/addcow/layer.cc"
 BITMAP = "src/format/addcow/bitmap.h"
 CACHE = "src/io/metadata_cache.cc"
@@ -183,7 +185,7 @@ QED_MUTANTS = [
            ["image"]),
     Mutant("qed-no-space-for-l2", QED,
            [("  RETURN_IF_ERROR(pages_.EnsureSpace("
-             "Geometry::L2Word(table, first),\n"
+             "geometry_.L2Word(table, first),\n"
              "                                     wanted / cluster_size));\n",
              "")],
            ["image", "fault"]),
@@ -192,13 +194,12 @@ QED_MUTANTS = [
            ["image", "fault"]),
     Mutant("qed-released-space-as-table", QED,
            [("  ASSIGN_OR_RETURN(const uint64_t table, "
-             "Extend(geometry_.table_bytes()));",
-             "  uint64_t table = 0;\n"
-             "  if (!released_.empty()) {\n"
-             "    table = released_.back().offset;\n"
-             "    released_.pop_back();\n"
-             "  } else {\n"
-             "    ASSIGN_OR_RETURN(table, Extend(geometry_.table_bytes()));\n"
+             "tail_.Extend(geometry_.table_bytes()));",
+             "  uint64_t table = "
+             "tail_.TakeReturned(geometry_.table_bytes()).offset;\n"
+             "  if (table == 0) {\n"
+             "    ASSIGN_OR_RETURN(table, "
+             "tail_.Extend(geometry_.table_bytes()));\n"
              "  }")],
            ["image", "fault"]),
     Mutant("qed-released-space-reads-zero", QED,
@@ -212,7 +213,7 @@ QED_MUTANTS = [
            [("[](uint64_t, uint64_t) { return kUnallocated; }",
              "[](uint64_t, uint64_t old) { return old; }")],
            ["image"]),
-    Mutant("qed-grow-keeps-stale-l1", QED,
+    Mutant("qed-grow-keeps-stale-l1", TABLE_TREE,
            [("[](uint64_t, uint64_t) { return 0; }",
              "[](uint64_t, uint64_t old) { return old; }")],
            ["image"]),
@@ -221,13 +222,13 @@ QED_MUTANTS = [
              "if (below <= first_new + cluster_size) return")],
            ["model"]),
     Mutant("qed-bad-l2-entry-used", QED,
-           [("    if (run == 0) {\n      return BadEntry(",
+           [("    if (run == 0) {\n      return tree_.BadEntry(",
              "    if (run == 0) run = 1;\n"
-             "    if (mapping.length != 0) {\n      return BadEntry(")],
+             "    if (mapping.length != 0) {\n      return tree_.BadEntry(")],
            ["hostile_image"]),
-    Mutant("qed-bad-l1-entry-used", QED,
-           [("bad_tables_.contains(index)) {\n    return BadEntry",
-             "bad_tables_.contains(~index)) {\n    return BadEntry")],
+    Mutant("qed-bad-l1-entry-used", TABLE_TREE,
+           [("bad_.contains(index)) {\n    return BadEntry",
+             "bad_.contains(~index)) {\n    return BadEntry")],
            ["hostile_image"]),
     Mutant("qed-file-grows-over-damage", QED,
            [("state = TableStates::State::kDamaged;",
@@ -237,11 +238,12 @@ QED_MUTANTS = [
            [("length <= file_end - host_offset", "length <= file_end")],
            ["format", "hostile_image"]),
     Mutant("qed-place-on-l1", GEOMETRY,
-           [("!Overlaps(host_offset, length, l1_offset_, table_bytes_)",
-             "!Overlaps(host_offset, length, l1_offset_, 0)")],
+           [("!Overlaps(host_offset, length, shape_.l1.offset, shape_.l1.length)",
+             "!Overlaps(host_offset, length, shape_.l1.offset, 0)")],
            ["format", "hostile_image"]),
     Mutant("qed-place-in-header", GEOMETRY,
-           [("host_offset >= header_bytes_", "host_offset >= 0 * header_bytes_")],
+           [("host_offset >= shape_.header_bytes",
+             "host_offset >= 0 * shape_.header_bytes")],
            ["format", "hostile_image"]),
     Mutant("qed-place-not-aligned", GEOMETRY,
            [("IsAligned(host_offset, cluster_size())",
@@ -282,7 +284,7 @@ REPAIR_MUTANTS = [
     Mutant("shared-cluster-left", QED_CHECK,
            [("  if (shared_clusters_ == 0) return", "  return")],
            ["hostile_image", "repair"]),
-    Mutant("overlapping-table-left", "src/format/qed/table_overlap.h",
+    Mutant("overlapping-table-left", "src/format/table_overlap.h",
            [("table.offset - kept.back().offset < table_bytes",
              "table.offset == kept.back().offset")],
            ["hostile_image", "repair"]),
@@ -440,9 +442,9 @@ VERB_MUTANTS = [
              "  RETURN_IF_ERROR(file.Truncate(header.header_size));\n")],
            ["crash"]),
     Mutant("shrink-keeps-tables", QED,
-           [("    RETURN_IF_ERROR(DropTable(index));\n"
-             "    bad_tables_.erase(index);\n",
-             "    bad_tables_.erase(index);\n")],
+           [("    RETURN_IF_ERROR(tree_.Drop(geometry_.L1Index(rest.offset))"
+             ".status());\n",
+             "")],
            ["ops"]),
     Mutant("copied-zeroes-left-as-they-are", "src/image/overlay_populate.cc",
            [("if (!reservation.reads_zero) "

@@ -20,7 +20,7 @@
 #include "format/cluster_set.h"
 #include "format/format_driver.h"
 #include "format/qed/geometry.h"
-#include "format/qed/table_overlap.h"
+#include "format/table_overlap.h"
 #include "format/table_scan.h"
 
 namespace flatcow::qed {
@@ -39,7 +39,7 @@ class Checker {
           CheckResult& result)
       : file_(file),
         header_(header),
-        geometry_(header),
+        geometry_(GeometryOf(header)),
         file_size_(file_size),
         file_end_(RoundDown(file_size, header.cluster_size)),
         end_(file_end_),
@@ -90,7 +90,7 @@ class Checker {
 
   File& file_;
   const Header header_;
-  const Geometry geometry_;
+  const TableGeometry geometry_;
   const uint64_t file_size_;
   const uint64_t file_end_;  // in whole clusters
   uint64_t end_;             // the same after repairs
@@ -218,7 +218,7 @@ absl::Status Checker::ScanL2(const TableEntry& table) {
         if (offset == kZeroCluster) return absl::OkStatus();
         const uint64_t cluster = offset >> cluster_bits;
         const uint64_t at =
-            Geometry::L2Word(table.offset, index) * sizeof(uint64_t);
+            geometry_.L2Word(table.offset, index) * sizeof(uint64_t);
         const uint64_t guest = first_guest + index * cluster_size;
         if (!geometry_.IsPlace(offset, cluster_size, file_end_) ||
             table_clusters_.Contains(cluster)) {
@@ -321,7 +321,7 @@ absl::Status Checker::UnshareClustersOf(const TableEntry& table) {
   RETURN_IF_ERROR(file_.Sync());
   for (const auto& [index, copy] : copies) {
     RETURN_IF_ERROR(WriteWord(
-        file_, Geometry::L2Word(table.offset, index) * sizeof(uint64_t), copy));
+        file_, geometry_.L2Word(table.offset, index) * sizeof(uint64_t), copy));
     --result_.corruptions;
     ++result_.corruptions_fixed;
   }
@@ -359,7 +359,7 @@ absl::Status Checker::ClearNeedCheck() {
 absl::Status Checker::Run() {
   const uint64_t cluster_size = geometry_.cluster_size();
   result_.total_clusters = DivideRoundingUp(header_.image_size, cluster_size);
-  AddTable(geometry_.l1_offset());
+  AddTable(geometry_.l1_extent().offset);
   std::vector<TableEntry> tables;
   std::vector<TableEntry> shared;
   RETURN_IF_ERROR(Scan([&] { return ScanL1(tables); }));

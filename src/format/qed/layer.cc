@@ -8,33 +8,24 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "base/byte_order.h"
 #include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
-#include "format/qed/table_overlap.h"
 #include "format/table_scan.h"
 
 namespace flatcow::qed {
-namespace {
-
-// Entries looked at in one go.
-constexpr size_t kEntriesAtOnce = 64;
-
-}  // namespace
-
 QedLayer::QedLayer(File& file, const Header& header, uint64_t file_size,
                    const LayerOptions& options)
     : file_(file),
       header_(header),
-      geometry_(header),
+      geometry_(GeometryOf(header)),
       writable_(options.writable),
       size_(header.image_size),
       initial_end_(RoundDown(file_size, header.cluster_size)),
-      file_end_(initial_end_),
+      tail_(file, file_size, header.cluster_size),
       pages_(options.cache, file, 0, std::numeric_limits<int64_t>::max()),
-      allocation_end_(RoundUp(file_size, header.cluster_size)) {}
+      tree_(file, pages_, geometry_, [](uint64_t word) { return word; }) {}
 
 absl::StatusOr<std::unique_ptr<Layer>> QedLayer::Open(
     File& file, const Header& header, uint64_t file_size,
@@ -47,58 +38,20 @@ absl::StatusOr<std::unique_ptr<Layer>> QedLayer::Open(
 
 absl::Status QedLayer::LoadTables(uint64_t size) {
   const uint64_t reachable = geometry_.ReachableTables(size);
-  std::vector<TableEntry> tables;
-  std::array<uint64_t, kEntriesAtOnce> entries;
-  for (uint64_t index = 0; index < reachable;) {
-    const size_t wanted = static_cast<size_t>(
-        std::min<uint64_t>(entries.size(), reachable - index));
-    ASSIGN_OR_RETURN(const size_t count,
-                     pages_.Read(geometry_.L1Word(index),
-                                 absl::MakeSpan(entries).first(wanted)));
-    for (size_t i = 0; i < count; ++i) {
-      if (entries[i] == 0 || bad_tables_.contains(index + i)) continue;
-      if (geometry_.IsPlace(entries[i], geometry_.table_bytes(), file_end_)) {
-        tables.push_back({index + i, entries[i]});
-      } else {
-        bad_tables_.insert(index + i);
-      }
-    }
-    index += count;
-  }
-  for (const TableEntry& table :
-       TakeOverlapping(tables, geometry_.table_bytes())) {
-    bad_tables_.insert(table.l1_index);
-  }
-  std::vector<uint64_t> offsets;
-  for (const TableEntry& table : tables) offsets.push_back(table.offset);
+  ASSIGN_OR_RETURN(const std::vector<uint64_t> tables,
+                   tree_.Load(size, tail_.end()));
   tables_ =
-      std::make_unique<TableSet>(offsets, reachable, geometry_.table_bytes());
+      std::make_unique<TableSet>(tables, reachable, geometry_.table_bytes());
   states_ = std::make_unique<TableStates>(reachable, states_.get());
   return absl::OkStatus();
 }
 
-absl::Status QedLayer::BadEntry(absl::string_view table, uint64_t index,
-                                uint64_t at, uint64_t value) const {
-  return MakeError(
-      EIO,
-      absl::StrFormat(
-          "%s: %s entry %u (byte %u of the file) is 0x%x, expected the "
-          "offset of a %u-byte cluster in the file that no table uses; "
-          "the image is damaged: run flatcow-img check",
-          file_.path(), table, index, at, value, geometry_.cluster_size()));
-}
-
 absl::StatusOr<QedLayer::Table> QedLayer::FindTable(
     uint64_t guest_offset) const {
-  const uint64_t index = geometry_.L1Index(guest_offset);
-  const uint64_t word = geometry_.L1Word(index);
-  ASSIGN_OR_RETURN(const uint64_t table, pages_.ReadWord(word));
-  if (table == 0) return Table{};
-  if (!bad_tables_.empty() && bad_tables_.contains(index)) {
-    return BadEntry("L1", index, word * sizeof(uint64_t), table);
-  }
+  ASSIGN_OR_RETURN(const uint64_t table, tree_.Find(guest_offset));
   // The file of an image that is only read does not grow.
-  if (!writable_) return Table{table};
+  if (table == 0 || !writable_) return Table{table};
+  const uint64_t index = geometry_.L1Index(guest_offset);
   if (states_->Get(index) == TableStates::State::kUnknown) {
     RETURN_IF_ERROR(Inspect(index, table));
   }
@@ -126,33 +79,8 @@ absl::Status QedLayer::Inspect(uint64_t l1_index, uint64_t table) const {
 
 absl::StatusOr<Mapping> QedLayer::Map(Extent extent) const {
   ASSIGN_OR_RETURN(const Table table, FindTable(extent.offset));
-  return table.offset == 0 ? MapUntabled(extent) : MapTable(extent, table);
-}
-
-// A run over L1 entries without a table; the first has been seen.
-absl::StatusOr<Mapping> QedLayer::MapUntabled(Extent extent) const {
-  const uint64_t last = geometry_.L1Index(extent.end() - 1);
-  uint64_t index = geometry_.L1Index(extent.offset) + 1;
-  std::array<uint64_t, kEntriesAtOnce> entries;
-  while (index <= last) {
-    const size_t wanted = static_cast<size_t>(
-        std::min<uint64_t>(entries.size(), last - index + 1));
-    ASSIGN_OR_RETURN(const size_t count,
-                     pages_.Read(geometry_.L1Word(index),
-                                 absl::MakeSpan(entries).first(wanted)));
-    for (size_t i = 0; i < count; ++i) {
-      if (entries[i] != 0) {
-        return Mapping{
-            .kind = Mapping::Kind::kBacking,
-            .length = (index + i) * geometry_.table_reach() - extent.offset,
-            .host_offset = 0};
-      }
-    }
-    index += count;
-  }
-  return Mapping{.kind = Mapping::Kind::kBacking,
-                 .length = extent.length,
-                 .host_offset = 0};
+  return table.offset == 0 ? tree_.MapUntabled(extent)
+                           : MapTable(extent, table);
 }
 
 uint64_t QedLayer::ValidClusters(uint64_t host_offset, uint64_t count,
@@ -160,9 +88,9 @@ uint64_t QedLayer::ValidClusters(uint64_t host_offset, uint64_t count,
   const uint64_t cluster_size = geometry_.cluster_size();
   if (!geometry_.IsPlace(host_offset, cluster_size, file_end)) return 0;
   uint64_t valid = std::min(count, (file_end - host_offset) / cluster_size);
-  if (host_offset < geometry_.l1_offset()) {
-    valid =
-        std::min(valid, (geometry_.l1_offset() - host_offset) / cluster_size);
+  const uint64_t l1_offset = geometry_.l1_extent().offset;
+  if (host_offset < l1_offset) {
+    valid = std::min(valid, (l1_offset - host_offset) / cluster_size);
   }
   const auto table = tables_->FirstOverlap({host_offset, valid * cluster_size});
   if (!table.has_value()) return valid;
@@ -186,7 +114,7 @@ absl::StatusOr<Mapping> QedLayer::MapTable(Extent extent,
     const size_t ask =
         static_cast<size_t>(std::min<uint64_t>(entries.size(), wanted - run));
     ASSIGN_OR_RETURN(const size_t count,
-                     pages_.Read(Geometry::L2Word(table.offset, first + run),
+                     pages_.Read(geometry_.L2Word(table.offset, first + run),
                                  absl::MakeSpan(entries).first(ask)));
     if (run == 0) value = entries[0];
     const uint64_t step = value > kZeroCluster ? cluster_size : 0;
@@ -201,54 +129,15 @@ absl::StatusOr<Mapping> QedLayer::MapTable(Extent extent,
   } else if (value == kZeroCluster) {
     mapping.kind = Mapping::Kind::kZero;
   } else {
-    run = ValidClusters(value, run,
-                        table.damaged
-                            ? initial_end_
-                            : file_end_.load(std::memory_order_acquire));
+    run = ValidClusters(value, run, table.damaged ? initial_end_ : tail_.end());
     if (run == 0) {
-      return BadEntry("L2", first,
-                      Geometry::L2Word(table.offset, first) * sizeof(uint64_t),
-                      value);
+      return tree_.BadEntry("L2", first, geometry_.L2Word(table.offset, first),
+                            value);
     }
     mapping.host_offset = value + in_cluster;
   }
   mapping.length = std::min(extent.length, run * cluster_size - in_cluster);
   return mapping;
-}
-
-absl::StatusOr<uint64_t> QedLayer::Extend(uint64_t length) {
-  const uint64_t begin = allocation_end_;
-  RETURN_IF_ERROR(file_.Truncate(begin + length));
-  allocation_end_ = begin + length;
-  file_end_.store(allocation_end_, std::memory_order_release);
-  return begin;
-}
-
-void QedLayer::GiveBack(Extent space) {
-  MutexLock lock(allocation_mutex_);
-  GiveBackLocked(space);
-}
-
-// At the end of the file it leaves the file, so that what is taken there next
-// reads as zeroes again; what was given back below it follows.
-void QedLayer::GiveBackLocked(Extent space) {
-  released_.push_back(space);
-  while (true) {
-    const uint64_t old_end = allocation_end_;
-    const auto last =
-        std::find_if(released_.begin(), released_.end(),
-                     [&](const Extent& e) { return e.end() == old_end; });
-    if (last == released_.end()) return;
-    const uint64_t end = last->offset;
-    // Before the file shrinks: no reader may take it for longer than it is.
-    file_end_.store(end, std::memory_order_release);
-    if (!file_.Truncate(end).ok()) {
-      file_end_.store(old_end, std::memory_order_release);
-      return;
-    }
-    allocation_end_ = end;
-    released_.erase(last);
-  }
 }
 
 absl::StatusOr<uint64_t> QedLayer::FindOrAddTable(uint64_t guest_offset) {
@@ -262,20 +151,20 @@ absl::StatusOr<uint64_t> QedLayer::FindOrAddTable(uint64_t guest_offset) {
                           "flatcow-img check -r all"));
   }
   if (found.offset != 0) return found.offset;
-  MutexLock lock(allocation_mutex_);
+  MutexLock lock(table_mutex_);
   ASSIGN_OR_RETURN(found, FindTable(guest_offset));
   if (found.offset != 0) return found.offset;
   const uint64_t word = geometry_.L1Word(index);
   RETURN_IF_ERROR(pages_.EnsureSpace(word, 1));
   // Only space nobody wrote to reads as zeroes: never what was given back.
-  ASSIGN_OR_RETURN(const uint64_t table, Extend(geometry_.table_bytes()));
+  ASSIGN_OR_RETURN(const uint64_t table, tail_.Extend(geometry_.table_bytes()));
   absl::Status status = file_.Allocate({table, geometry_.table_bytes()});
   if (status.ok()) {
     states_->Set(index, TableStates::State::kSound);
     status = pages_.Modify(word, 1, [&](uint64_t, uint64_t) { return table; });
   }
   if (!status.ok()) {
-    GiveBackLocked({table, geometry_.table_bytes()});
+    tail_.GiveBack({table, geometry_.table_bytes()});
     return status;
   }
   tables_->Append(table);
@@ -289,29 +178,24 @@ absl::StatusOr<Reservation> QedLayer::Reserve(Extent clusters) {
   const uint64_t wanted = std::min(clusters.length / cluster_size,
                                    geometry_.table_entries() - first) *
                           cluster_size;
-  RETURN_IF_ERROR(pages_.EnsureSpace(Geometry::L2Word(table, first),
+  RETURN_IF_ERROR(pages_.EnsureSpace(geometry_.L2Word(table, first),
                                      wanted / cluster_size));
   Reservation reservation{.guest_offset = clusters.offset,
                           .length = wanted,
                           .host_offset = 0,
                           .reads_zero = false};
-  MutexLock lock(allocation_mutex_);
-  if (!released_.empty()) {
-    Extent& space = released_.back();
+  if (const Extent space = tail_.TakeReturned(wanted); space.length != 0) {
     reservation.host_offset = space.offset;
-    reservation.length = std::min(wanted, space.length);
-    space.offset += reservation.length;
-    space.length -= reservation.length;
-    if (space.length == 0) released_.pop_back();
+    reservation.length = space.length;
     return reservation;
   }
-  ASSIGN_OR_RETURN(reservation.host_offset, Extend(wanted));
+  ASSIGN_OR_RETURN(reservation.host_offset, tail_.Extend(wanted));
   reservation.reads_zero = true;
   return reservation;
 }
 
 void QedLayer::Release(const Reservation& reservation) {
-  GiveBack({reservation.host_offset, reservation.length});
+  tail_.GiveBack({reservation.host_offset, reservation.length});
 }
 
 absl::Status QedLayer::Publish(const Reservation& reservation) {
@@ -320,7 +204,7 @@ absl::Status QedLayer::Publish(const Reservation& reservation) {
   absl::Status status = table.status();
   uint64_t published = 0;  // bytes
   while (status.ok() && published < reservation.length) {
-    const uint64_t first = Geometry::L2Word(
+    const uint64_t first = geometry_.L2Word(
         table->offset, geometry_.L2Index(reservation.guest_offset + published));
     const uint64_t count =
         std::min((reservation.length - published) / cluster_size,
@@ -332,7 +216,7 @@ absl::Status QedLayer::Publish(const Reservation& reservation) {
     if (status.ok()) published += count * cluster_size;
   }
   if (!status.ok()) {
-    GiveBack(
+    tail_.GiveBack(
         {reservation.host_offset + published, reservation.length - published});
   }
   return status;
@@ -345,7 +229,7 @@ absl::Status QedLayer::MarkZero(Extent clusters) {
     const uint64_t index = geometry_.L2Index(at);
     const uint64_t count = std::min((clusters.end() - at) / cluster_size,
                                     geometry_.table_entries() - index);
-    const uint64_t word = Geometry::L2Word(table, index);
+    const uint64_t word = geometry_.L2Word(table, index);
     RETURN_IF_ERROR(pages_.EnsureSpace(word, count));
     RETURN_IF_ERROR(pages_.Modify(
         word, count, [](uint64_t, uint64_t) { return kZeroCluster; }));
@@ -392,7 +276,7 @@ absl::Status QedLayer::PrepareGrow(uint64_t new_size, uint64_t backing_size) {
   const uint64_t old_tables = geometry_.ReachableTables(size());
   const uint64_t new_tables = geometry_.ReachableTables(new_size);
   for (uint64_t index = old_tables; index < new_tables; ++index) {
-    RETURN_IF_ERROR(DropTable(index));
+    RETURN_IF_ERROR(tree_.Drop(index).status());
   }
   RETURN_IF_ERROR(LoadTables(new_size));
   // The table that the old end lies in may have entries behind it.
@@ -410,16 +294,14 @@ absl::Status QedLayer::PrepareGrow(uint64_t new_size, uint64_t backing_size) {
 absl::StatusOr<uint64_t> QedLayer::DropEntries(Extent rest) {
   const uint64_t reach = geometry_.table_reach();
   if (rest.offset % reach == 0) {
-    const uint64_t index = geometry_.L1Index(rest.offset);
-    RETURN_IF_ERROR(DropTable(index));
-    bad_tables_.erase(index);
+    RETURN_IF_ERROR(tree_.Drop(geometry_.L1Index(rest.offset)).status());
     return std::min(rest.length, reach);
   }
   const uint64_t in_table = std::min(rest.length, reach - rest.offset % reach);
   ASSIGN_OR_RETURN(const Table table, FindTable(rest.offset));
   if (table.offset == 0) return in_table;
   const uint64_t first =
-      Geometry::L2Word(table.offset, geometry_.L2Index(rest.offset));
+      geometry_.L2Word(table.offset, geometry_.L2Index(rest.offset));
   const uint64_t wanted = DivideRoundingUp(in_table, geometry_.cluster_size());
   std::array<uint64_t, kEntriesAtOnce> entries;
   const size_t ask =
@@ -432,13 +314,6 @@ absl::StatusOr<uint64_t> QedLayer::DropEntries(Extent rest) {
         first, count, [](uint64_t, uint64_t) { return kUnallocated; }));
   }
   return std::min(in_table, count * geometry_.cluster_size());
-}
-
-absl::Status QedLayer::DropTable(uint64_t l1_index) {
-  const uint64_t word = geometry_.L1Word(l1_index);
-  ASSIGN_OR_RETURN(const uint64_t entry, pages_.ReadWord(word));
-  if (entry == 0) return absl::OkStatus();
-  return pages_.Modify(word, 1, [](uint64_t, uint64_t) { return 0; });
 }
 
 absl::Status QedLayer::WriteSize(uint64_t size) {

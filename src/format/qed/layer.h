@@ -20,19 +20,18 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <string>
-#include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_set.h"
 #include "base/mutex.h"
 #include "flatcow/file.h"
+#include "format/file_tail.h"
 #include "format/format_driver.h"
 #include "format/layer.h"
 #include "format/qed/geometry.h"
 #include "format/qed/header.h"
 #include "format/qed/table_set.h"
 #include "format/qed/table_states.h"
+#include "format/table_geometry.h"
+#include "format/table_tree.h"
 #include "io/metadata_cache.h"
 
 namespace flatcow::qed {
@@ -90,49 +89,28 @@ class QedLayer final : public Layer {
   uint64_t ValidClusters(uint64_t host_offset, uint64_t count,
                          uint64_t file_end) const;
 
-  absl::StatusOr<Mapping> MapUntabled(Extent extent) const;
   absl::StatusOr<Mapping> MapTable(Extent extent, const Table& table) const;
 
-  // Sets an L1 entry to 0.
-  absl::Status DropTable(uint64_t l1_index);
   absl::Status WriteSize(uint64_t size);
 
-  absl::StatusOr<uint64_t> Extend(uint64_t length)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(allocation_mutex_);
-  // Gives space back that no entry names.
-  void GiveBack(Extent space);
-  void GiveBackLocked(Extent space)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(allocation_mutex_);
-
-  // Reads and checks the L1 entries that a disk of `size` bytes reaches. A bad
-  // one is an error of those who use it.
+  // For a disk of `size` bytes.
   absl::Status LoadTables(uint64_t size);
-
-  absl::Status BadEntry(absl::string_view table, uint64_t index, uint64_t at,
-                        uint64_t value) const;
 
   File& file_;
   const Header header_;
-  const Geometry geometry_;
+  const TableGeometry geometry_;
   const bool writable_;
   std::atomic<uint64_t> size_;
-  // The file's length in whole clusters, when it was opened and now: the end of
-  // what entries may name.
+  // The file's length in whole clusters when it was opened.
   const uint64_t initial_end_;
-  std::atomic<uint64_t> file_end_;
+  FileTail tail_;
   MetadataPages pages_;  // word n of the file
+  TableTree tree_;
   std::unique_ptr<TableSet> tables_;
   mutable Mutex inspection_mutex_;
   std::unique_ptr<TableStates> states_;  // by L1 index
-  // L1 entries that name no place for a table, or one that overlaps another
-  // table, as they were when first read: the file may grow over such a place.
-  absl::flat_hash_set<uint64_t> bad_tables_;
 
-  Mutex allocation_mutex_;
-  uint64_t allocation_end_ ABSL_GUARDED_BY(allocation_mutex_);
-  // Space that was given back but is not at the end of the file, to be taken
-  // again; its bytes may be anything.
-  std::vector<Extent> released_ ABSL_GUARDED_BY(allocation_mutex_);
+  Mutex table_mutex_;  // who adds a table
 };
 
 }  // namespace flatcow::qed

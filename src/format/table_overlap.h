@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef FLATCOW_FORMAT_QED_TABLE_OVERLAP_H_
-#define FLATCOW_FORMAT_QED_TABLE_OVERLAP_H_
+#ifndef FLATCOW_FORMAT_TABLE_OVERLAP_H_
+#define FLATCOW_FORMAT_TABLE_OVERLAP_H_
 
 #include <algorithm>
 #include <cstdint>
 #include <tuple>
 #include <vector>
 
-namespace flatcow::qed {
+namespace flatcow {
 
 struct TableEntry {
   uint64_t l1_index = 0;
@@ -37,6 +37,6 @@ inline std::vector<TableEntry> TakeOverlapping(std::vector<TableEntry>& tables,
   return overlapping;
 }
 
-}  // namespace flatcow::qed
+}  // namespace flatcow
 
-#endif  // FLATCOW_FORMAT_QED_TABLE_OVERLAP_H_
+#endif  // FLATCOW_FORMAT_TABLE_OVERLAP_H_
