@@ -84,7 +84,8 @@ std::string FlatcowMap(FileSystem& files, const std::string& path) {
   Must(tool::ForEachRun(
       *image, sizes, {0, image->Size()}, [&runs](const tool::MapRun& run) {
         const Segment& segment = run.segment;
-        const bool placed = segment.file != nullptr;
+        const bool placed =
+            segment.file != nullptr && segment.file->IsHostFile();
         runs.Add({run.start, segment.length, segment.depth, segment.allocated,
                   segment.kind != Segment::Kind::kZero,
                   placed ? static_cast<int64_t>(segment.host_offset) : -1});
