@@ -58,18 +58,19 @@ STATES = {
 
 
 def write_content(path, size):
-    """Words, of which each piece has others, and a fifth of noise: what
-    compresses to something like 2/5. Always the same."""
+    """Words, the frequent ones again and again, and a tenth of noise: what
+    compresses two or three times. Always the same."""
     generator = random.Random("compressed")
     letters = "abcdefghijklmnopqrstuvwxyz"
-    words = ["".join(generator.choices(letters, k=generator.randint(2, 11)))
-             for _ in range(3000)]
-    text = " ".join(generator.choices(words, k=600000)).encode()
+    words = ["".join(generator.choices(letters, k=generator.randint(2, 9)))
+             for _ in range(2000)]
+    frequency = [1 / (rank + 2) for rank in range(len(words))]
+    text = " ".join(generator.choices(words, frequency, k=800000)).encode()
     with open(path, "wb") as file:
         for _ in range(size // MIB):
             pieces = []
             for _ in range(MIB // PIECE):
-                if generator.random() < 0.2:
+                if generator.random() < 0.1:
                     pieces.append(generator.randbytes(PIECE))
                 else:
                     at = generator.randrange(len(text) - PIECE)
@@ -189,7 +190,7 @@ def compressed(parent, settings):
             ratios.append("%s %.1f" % (compression, place.ratio))
             check(place)
             rows += rows_of(place, compression, settings.rounds)
-    states = "; ".join("\"%s\": %s" % item for item in STATES.items())
+    states = ";\n".join("\"%s\": %s" % item for item in STATES.items())
     return [{
         "title": "Reading a compressed qcow2 base",
         "note": "%d MiB of data through an empty overlay, sequentially in "
