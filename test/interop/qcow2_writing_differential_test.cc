@@ -29,6 +29,8 @@ bool MayBeTogether(const Choice& a, const Choice& b) {
     return !b.Is("extended_l2", "on") && !b.Is("bitmap", "yes") &&
            !b.Is("refcounts", "lazy") && !b.Is("refcounts", "aborted");
   }
+  // QEMU does not resize a disk with a bitmap that it could not close.
+  if (a.Is("refcounts", "aborted")) return !b.Is("bitmap", "yes");
   if (a.Is("raw", "on")) return b.dimension != "backing" || b.value == "none";
   if (a.Is("extended_l2", "on")) {
     return b.dimension != "cluster_size" || std::stoul(b.value) >= 16384;
@@ -131,14 +133,16 @@ class Qcow2WritingDifferentialTest : public DifferentialTest {
     }
   }
 
-  // With the raw flag the data file by itself is the disk.
+  // With the raw flag the data file by itself is the disk; QEMU now and then
+  // makes it whole clusters.
   void ExpectRawDataFile(const WrittenDisk& disk) const {
     if (Trait("raw") == "off") return;
     const std::string data = ReadFile(PosixFileSystem(), "top.data");
-    EXPECT_TRUE(data == disk.content())
-        << "top.data (" << data.size() << " bytes) is not the disk ("
-        << disk.content().size() << ")\n"
+    const uint64_t size = disk.content().size();
+    EXPECT_TRUE(data.substr(0, size) == disk.content())
+        << "top.data is not the disk\n"
         << disk.log();
+    EXPECT_LT(data.size(), size + cluster_size_) << disk.log();
   }
 
   Combination traits_;
@@ -154,6 +158,7 @@ TEST_P(Qcow2WritingDifferentialTest, BothTakeTurns) {
                absl::StrJoin(traits_, ", ", absl::PairFormatter(" ")));
   MakeImage();
   WrittenDisk disk("top", cluster_size_, QemuDisk("top"), GetParam());
+  disk.set_may_leak(Trait("bitmap") == "yes");
   bool qemu = Trait("first_writer") == "qemu";
   for (int session = 0; session < 4; ++session, qemu = !qemu) {
     if (!qemu) {

@@ -17,6 +17,7 @@ namespace flatcow {
 namespace {
 
 constexpr uint64_t kSector = 512;
+constexpr int kOnlyLeaks = 3;  // exit code of qemu-img check
 constexpr uint64_t kLongest = 300 << 10;
 
 }  // namespace
@@ -121,8 +122,8 @@ void WrittenDisk::QemuSession(int operations, End end) {
   command.push_back(path_);
   absl::StrAppend(&log_, "qemu-io -d unmap");
   for (size_t i = 5; i < command.size(); ++i) {
-    absl::StrAppend(&log_, command[i] == "-c" ? " -c " : "'", command[i],
-                    command[i] == "-c" ? "" : "'");
+    const bool option = command[i] == "-c" || command[i] == path_;
+    absl::StrAppend(&log_, option ? " " : " '", command[i], option ? "" : "'");
   }
   log_ += '\n';
   const CommandResult result = RunCommand(command);
@@ -178,8 +179,11 @@ void WrittenDisk::Adopt(const std::string& now,
 void WrittenDisk::ExpectSound() {
   const CommandResult check =
       RunCommand({"qemu-img", "check", "-f", "qcow2", path_});
-  EXPECT_EQ(check.exit_code, 0) << check.output << log_;
-  EXPECT_TRUE(IsClean(PosixFileSystem(), path_)) << log_;
+  const bool leaks = may_leak_ && check.exit_code == kOnlyLeaks;
+  EXPECT_TRUE(check.exit_code == 0 || leaks) << check.output << log_;
+  if (!leaks) {
+    EXPECT_TRUE(IsClean(PosixFileSystem(), path_)) << log_;
+  }
   Adopt(QemuDisk(path_), {});
   const auto image = Must(OpenImage(PosixFileSystem(), path_, {}));
   EXPECT_TRUE(Shows(*image, content_)) << log_;

@@ -33,6 +33,9 @@ class WrittenDisk {
   // Both programs show what was written, and find nothing to complain of.
   void ExpectSound();
 
+  // Clusters of bitmaps are left over when a program writes that has none.
+  void set_may_leak(bool may_leak) { may_leak_ = may_leak; }
+
   const std::string& content() const { return content_; }
   // What was done, for the reader of a failure.
   const std::string& log() const { return log_; }
@@ -50,6 +53,7 @@ class WrittenDisk {
   const std::string path_;
   const uint64_t cluster_size_;
   std::string content_;
+  bool may_leak_ = false;
   std::vector<Extent> discarded_;  // by the session
   std::mt19937_64 random_;
   std::string log_;
