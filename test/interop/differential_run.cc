@@ -57,12 +57,6 @@ void DifferentialTest::SetUp() {
   // Of a qemu-io that is to end by abort().
   const rlimit no_core_file{0, 0};
   ASSERT_EQ(setrlimit(RLIMIT_CORE, &no_core_file), 0);
-  previous_ = std::filesystem::current_path();
-  std::filesystem::current_path(directory_.path());
-}
-
-void DifferentialTest::TearDown() {
-  if (!previous_.empty()) std::filesystem::current_path(previous_);
 }
 
 std::string DifferentialTest::Replay() {

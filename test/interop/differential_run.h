@@ -8,12 +8,11 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "interop/qcow2_zoo.h"
-#include "support/temporary_directory.h"
+#include "support/in_temporary_directory.h"
 
 namespace flatcow {
 
@@ -30,14 +29,12 @@ FeatureCount& CountedUntilTheEnd(const std::string& title);
 class DifferentialTest : public testing::TestWithParam<size_t> {
  protected:
   void SetUp() override;
-  void TearDown() override;
 
   // How to run this image again.
   static std::string Replay();
 
  private:
-  TemporaryDirectory directory_;
-  std::filesystem::path previous_;
+  const InTemporaryDirectory directory_;
 };
 
 }  // namespace flatcow

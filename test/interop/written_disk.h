@@ -30,7 +30,9 @@ class WrittenDisk {
   enum class End { kClose, kAbort };
   void QemuSession(int operations, End end);
 
-  // Both programs show what was written, and find nothing to complain of.
+  // Both programs show what was written...
+  void ExpectShown();
+  // ... and find nothing to complain of.
   void ExpectSound();
 
   // Clusters of bitmaps are left over when a program writes that has none.
