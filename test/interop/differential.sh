@@ -48,24 +48,30 @@ compare_images() {
 
 # Shows what failed, and adds up what the images had.
 sum_of_features() {
-  awk '
-    /^(read|written): [0-9]+ images$/ { what = substr($1, 1, length($1) - 1)
-      images[what] += $2; next }
-    /^  [a-z0-9_]+:( [^ ]+ [0-9]+)+$/ {
-      for (i = 2; i < NF; i += 2) had[what "\n" $1 " " $i] += $(i + 1)
-      next }
-    /^\[  FAILED  \] [^ ]*, where/ { ++failed }
-    /^(Running main|Note: )/ { next }
-    { print }
-    END {
-      for (key in had) {
-        split(key, part, "\n")
-        printf "%s %s %d\n", part[1], part[2], had[key] | "sort -V"
-      }
-      close("sort -V")
-      printf "differential: %d images read, %d written, %d differ\n",
-             images["read"], images["written"], failed
-    }' "$@"
+  python3 - "$@" <<'PYTHON'
+import collections, re, sys
+
+images = collections.Counter()
+features = collections.defaultdict(collections.Counter)
+differ = 0
+for path in sys.argv[1:]:
+    what = ""
+    for line in open(path, errors="replace"):
+        if count := re.fullmatch(r"(read|written): (\d+) images\n", line):
+            what = count[1]
+            images[what] += int(count[2])
+        elif what and (row := re.fullmatch(r"  (\w+):((?: \S+ \d+)+)\n", line)):
+            words = row[2].split()
+            for value, number in zip(words[::2], words[1::2]):
+                features[what, row[1]][value] += int(number)
+        elif not line.startswith(("Running main", "Note: ", "[=====", "[  PASSED")):
+            differ += bool(re.match(r"\[  FAILED  \] .*, where .* ms\)", line))
+            print(line, end="")
+for (what, name), counts in sorted(features.items()):
+    print(what, name + ":", ", ".join("%s %d" % c for c in sorted(counts.items())))
+print("differential: %d images read, %d written, %d differ" %
+      (images["read"], images["written"], differ))
+PYTHON
 }
 
 # Programs of QEMU in build-qemu/bin, of Debian's newest suite. They run in this
