@@ -7,8 +7,8 @@
 readonly bench_packages=(python3 fio qemu-utils qemu-system-common libnbd-bin
   xfsprogs)
 
-# bench [compare|scaling|views|soak|profile|limits|tool...] [OPTION...];
-# "bench --help" names them.
+# bench [compare|scaling|views|soak|profile|limits|tool|compressed...]
+# [OPTION...]; "bench --help" names them.
 bench() {
   need "${build_packages[@]}" "${run_packages[@]}" "${bench_packages[@]}"
   [[ " $* " != *" profile "* ]] || have perf || need linux-perf

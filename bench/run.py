@@ -10,6 +10,7 @@ show an image as a file? Prints tables; usually run by "./dev bench".
     run.py profile     what the daemon does meanwhile, seen by perf
     run.py limits      what the host's own calls cost
     run.py tool        flatcow-img beside qemu-img
+    run.py compressed  a compressed qcow2 base below an overlay
 
 flatcow and flatcow-img are those found in PATH.
 """
@@ -23,6 +24,8 @@ import signal
 import sys
 
 from compare import WORKLOADS, Place, Settings, compare, say
+from compressed import Settings as CompressedSettings
+from compressed import compressed
 from limits import limits
 from machine import file_system_of, versions
 from mounts import Scratch
@@ -36,7 +39,8 @@ from tool import tool
 from views import views
 
 TMPFS = "/dev/shm"
-KINDS = ("compare", "scaling", "views", "soak", "profile", "limits", "tool")
+KINDS = ("compare", "scaling", "views", "soak", "profile", "limits", "tool",
+         "compressed")
 
 
 def disk_directory():
@@ -75,18 +79,19 @@ def parse_arguments():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", metavar="WHAT",
                         help="compare (the default), scaling, views, soak, "
-                        "profile, limits, tool")
+                        "profile, limits, tool, compressed")
     parser.add_argument("--quick", action="store_true",
                         help="one short round: an impression in 90 seconds")
     parser.add_argument("--on", choices=["tmpfs", "disk", "both"],
                         help="where the files of compare and limits (tmpfs) "
                         "and of tool (both) are; the disk is that of $TMPDIR "
-                        "or /var/tmp")
+                        "or /var/tmp, where those of compressed are")
     parser.add_argument("--systems", type=list_of(SYSTEMS), metavar="A,B",
                         help="of: " + ", ".join(SYSTEMS))
     parser.add_argument("--workloads", type=list_of(WORKLOADS), metavar="A,B",
                         help="of: " + ", ".join(WORKLOADS))
-    parser.add_argument("--rounds", type=int, help="of compare and tool (3)")
+    parser.add_argument("--rounds", type=int,
+                        help="of compare and tool (3), of compressed (5)")
     parser.add_argument("--json", metavar="FILE", help="write all values here")
     parser.add_argument("--markdown", metavar="FILE",
                         help="write the tables here too")
@@ -171,6 +176,11 @@ def measure(arguments):
         say("tool")
         result["tool"] = tool(directories(arguments.on or "both"),
                               ToolSettings(arguments.quick, arguments.rounds))
+    if "compressed" in arguments.what:
+        say("compressed")
+        result["compressed"] = compressed(
+            disk_directory(),
+            CompressedSettings(arguments.quick, arguments.rounds))
     return result
 
 
