@@ -125,15 +125,22 @@ void PrintHuman(std::ostream& out, const CheckResult& result) {
   }
 }
 
-// Is ENOTSUP about the format, which has nothing to check, and not about a
-// feature of the image?
-bool IsUncheckedFormat(const std::string& file, const CheckOptions& check) {
+// What can't be checked when ENOTSUP is about that, and not about a feature of
+// the image; else empty.
+std::string Unchecked(const std::string& file, const CheckOptions& check) {
   InfoOptions options;
   options.format = check.format;
   options.share_writes = check.share_writes;
   const absl::StatusOr<ImageInfo> info =
       ReadImageInfo(PosixFileSystem(), file, options);
-  return info.ok() && info->format == "raw";
+  if (!info.ok()) return "";
+  if (info->format == "raw")
+    return "format raw has nothing that could be checked";
+  if (info->format == "qcow2" && !info->data_file.has_value()) {
+    return "format qcow2 is checked only where the clusters are in an external "
+           "data file: use qemu-img check";
+  }
+  return "";
 }
 
 absl::StatusOr<int> RunCheck(const ParsedArguments& arguments,
@@ -155,13 +162,12 @@ absl::StatusOr<int> RunCheck(const ParsedArguments& arguments,
   const absl::StatusOr<CheckResult> result =
       CheckImage(PosixFileSystem(), *file, options);
   if (!result.ok()) {
-    if (ErrnoOf(result.status()) == ENOTSUP &&
-        IsUncheckedFormat(*file, options)) {
-      streams.err << "flatcow-img: check: " << Printable(*file)
-                  << ": format raw has nothing that could be checked\n";
-      return kNotSupported;
-    }
-    return result.status();
+    if (ErrnoOf(result.status()) != ENOTSUP) return result.status();
+    const std::string unchecked = Unchecked(*file, options);
+    if (unchecked.empty()) return result.status();
+    streams.err << "flatcow-img: check: " << Printable(*file) << ": "
+                << unchecked << '\n';
+    return kNotSupported;
   }
   PrintWarnings(streams, result->warnings);
   for (const std::string& problem : result->problems) {
