@@ -35,7 +35,7 @@ class MountAttributesTest : public testing::Test {
     ASSERT_TRUE(daemon_->mounted()) << daemon_->Log();
     if (listxattr(daemon_->File("top.raw").c_str(), nullptr, 0) < 0) {
       ASSERT_EQ(errno, ENOTSUP);
-      GTEST_SKIP() << "needs FUSE_HANDLE_KILLPRIV_V2, of Linux 5.12";
+      GTEST_SKIP() << "needs FUSE_HANDLE_KILLPRIV_V2, of Linux 5.11";
     }
   }
 
