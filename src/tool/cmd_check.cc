@@ -134,8 +134,9 @@ std::string Unchecked(const std::string& file, const CheckOptions& check) {
   const absl::StatusOr<ImageInfo> info =
       ReadImageInfo(PosixFileSystem(), file, options);
   if (!info.ok()) return "";
-  if (info->format == "raw")
+  if (info->format == "raw") {
     return "format raw has nothing that could be checked";
+  }
   if (info->format == "qcow2" && !info->data_file.has_value()) {
     return "format qcow2 is checked only where the clusters are in an external "
            "data file: use qemu-img check";

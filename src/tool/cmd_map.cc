@@ -66,14 +66,13 @@ absl::StatusOr<Chain> ReadChain(const std::string& file,
       ReadChainInfo(PosixFileSystem(), file, options);
   if (!infos.ok()) return infos.status();
   Chain chain;
-  const std::vector<std::string>& names = chain.layer_names =
-      DisplayNames(file, *infos);
+  chain.layer_names = DisplayNames(file, *infos);
   for (size_t i = 0; i < infos->size(); ++i) {
     const ImageInfo& info = (*infos)[i];
     chain.layer_sizes.push_back(info.virtual_size);
-    AddName(names[i], chain);
+    AddName(chain.layer_names[i], chain);
     if (info.data_file.has_value()) {
-      AddName(DisplayName(names[i], *info.data_file), chain);
+      AddName(DisplayName(chain.layer_names[i], *info.data_file), chain);
     }
   }
   return chain;
