@@ -45,7 +45,7 @@ class MemoryPages {
 
   void Round() {
     pages_.CopyDirty();
-    Need(pages_.WriteCopies({0, 0}, /*inside=*/false));
+    Need(pages_.WriteCopies({}, /*inside=*/false));
     pages_.FinishCopies();
   }
 

@@ -81,6 +81,8 @@ struct CheckResult {
   uint64_t check_errors = 0;  // what could not be read
   uint64_t corruptions_fixed = 0;
   uint64_t leaks_fixed = 0;
+  // qcow2: bytes up to the end of the last cluster in use; 0: not known.
+  uint64_t image_end_offset = 0;
   std::vector<std::string> problems;  // a line each, at most 1,000
   std::vector<std::string> changed;   // what repair changed, a line each
   std::vector<std::string> warnings;  // about other files of the chain

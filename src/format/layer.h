@@ -96,8 +96,12 @@ class Layer {
   // False when zeroed clusters must be reserved, zeroed and published.
   virtual bool has_zero_state() const { return false; }
 
-  // Makes clusters for which Map() says kBacking read as zeroes, durable in the
-  // next round. Precondition: has_zero_state().
+  // True when clusters of data that have been zeroed are to be marked, too.
+  virtual bool marks_zeroed_data() const { return false; }
+
+  // Makes clusters for which Map() says kBacking read as zeroes, or kData with
+  // marks_zeroed_data(), durable in the next round. Precondition:
+  // has_zero_state() or marks_zeroed_data().
   virtual absl::Status MarkZero(Extent) {
     return absl::InternalError("the format has no zero state");
   }
@@ -121,14 +125,15 @@ class Layer {
   // Resizing, with nothing else under way on the layer.
   // CheckSize: can the format hold the size (EINVAL, EFBIG)?
   // PrepareGrow: drops stale entries past the old end and gives zero state to
-  // the new clusters that lie below `backing_size`; durable after a round.
+  // the new clusters that lie below `backing_size`; durable after a round. No
+  // metadata is dirty before.
   // DropEntries: drops what lies at the start of `rest`, a range of whole
   // clusters that is to be cut off; durable after a round. Return values: bytes
   // done, so few that a round in between bounds the memory.
   // FinishResize: changes the size, durably; a failed write leaves the old one.
   virtual absl::Status CheckSize(uint64_t new_size) const = 0;
-  virtual absl::Status PrepareGrow(uint64_t new_size,
-                                   uint64_t backing_size) = 0;
+  virtual absl::Status PrepareGrow(uint64_t new_size, uint64_t backing_size,
+                                   Syncer& syncer) = 0;
   virtual absl::StatusOr<uint64_t> DropEntries(Extent rest) = 0;
   virtual absl::Status FinishResize(uint64_t new_size, Syncer& syncer) = 0;
 };

@@ -297,7 +297,8 @@ absl::Status Overlay::Shrink(uint64_t new_size) {
 absl::Status Overlay::Grow(uint64_t new_size) {
   Layer& layer = chain_.top();
   RETURN_IF_ERROR(ZeroPastOldEnd());
-  RETURN_IF_ERROR(layer.PrepareGrow(new_size, chain_.backing_size()));
+  RETURN_IF_ERROR(RunRounds());
+  RETURN_IF_ERROR(layer.PrepareGrow(new_size, chain_.backing_size(), syncer_));
   RETURN_IF_ERROR(RunRounds());
   RETURN_IF_ERROR(layer.FinishResize(new_size, syncer_));
   size_.store(new_size);

@@ -105,6 +105,10 @@ class Overlay final : public Image {
   // Zeroing and allocating (overlay_zero.cc).
   absl::Status ZeroInside(Extent extent);
   absl::Status ZeroInPlace(const Mapping& mapping);
+  // Of data that has been zeroed.
+  absl::Status MarkZeroed(Extent run);
+  // The clusters that `run` covers.
+  Extent WholeClustersOf(Extent run) const;
   absl::Status ZeroRun(Extent run);
   absl::Status ZeroPart(Extent part);
   absl::Status ZeroClusters(Extent clusters);

@@ -48,6 +48,7 @@ absl::Status Overlay::ZeroInside(Extent extent) {
     ASSIGN_OR_RETURN(const Mapping mapping, chain_.top().Map(extent));
     if (mapping.kind == Mapping::Kind::kData) {
       RETURN_IF_ERROR(ZeroInPlace(mapping));
+      RETURN_IF_ERROR(MarkZeroed({extent.offset, mapping.length}));
     } else if (mapping.kind == Mapping::Kind::kBacking) {
       RETURN_IF_ERROR(ZeroRun({extent.offset, mapping.length}));
     }
@@ -63,17 +64,34 @@ absl::Status Overlay::ZeroInPlace(const Mapping& mapping) {
   return status;
 }
 
+// What is written in place meanwhile was under way at the same time as the
+// zeroing, and may come before it.
+absl::Status Overlay::MarkZeroed(Extent run) {
+  Layer& layer = chain_.top();
+  if (!layer.marks_zeroed_data()) return absl::OkStatus();
+  const Extent whole = WholeClustersOf(run);
+  if (whole.length == 0) return absl::OkStatus();
+  const Extent clusters = ClustersOf(whole);
+  ShardedRangeLock::Hold hold(ranges_, clusters);
+  return layer.MarkZero(clusters);
+}
+
 // A run that was unallocated when it was looked at.
 absl::Status Overlay::ZeroRun(Extent run) {
+  const Extent whole = WholeClustersOf(run);
+  RETURN_IF_ERROR(ZeroPart({run.offset, whole.offset - run.offset}));
+  RETURN_IF_ERROR(ZeroClusters(whole));
+  return ZeroPart({whole.end(), run.end() - whole.end()});
+}
+
+// The last cluster of the disk is whole where the disk ends.
+Extent Overlay::WholeClustersOf(Extent run) const {
   const uint64_t cluster_size = chain_.top().cluster_size();
   const uint64_t first = std::min(RoundUp(run.offset, cluster_size), run.end());
-  // The last cluster of the disk is whole where the disk ends.
   const uint64_t last =
       run.end() == Size() ? run.end()
                           : std::max(first, RoundDown(run.end(), cluster_size));
-  RETURN_IF_ERROR(ZeroPart({run.offset, first - run.offset}));
-  RETURN_IF_ERROR(ZeroClusters({first, last - first}));
-  return ZeroPart({last, run.end() - last});
+  return {first, last - first};
 }
 
 // Part of one cluster.

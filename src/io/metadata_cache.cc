@@ -356,36 +356,48 @@ void MetadataPages::CopyDirty() {
 
 bool MetadataPages::HasCopiesIn(Extent bytes) const {
   return std::any_of(copies_.begin(), copies_.end(), [&](uint64_t page) {
-    return page * MetadataCache::kPageBytes - bytes.offset < bytes.length;
+    return Overlaps(page * MetadataCache::kPageBytes, MetadataCache::kPageBytes,
+                    bytes.offset, bytes.length);
   });
 }
 
-absl::Status MetadataPages::WriteCopies(Extent bytes, bool inside) {
-  for (size_t i = 0; i < copies_.size();) {
-    const auto wanted = [&](uint64_t page) {
-      return (page * MetadataCache::kPageBytes - bytes.offset < bytes.length) ==
-             inside;
-    };
-    if (!wanted(copies_[i])) {
-      ++i;
-      continue;
+absl::Status MetadataPages::WriteCopies(absl::Span<const Extent> parts,
+                                        bool inside) {
+  // One write for what follows one another.
+  Extent pending;
+  const uint8_t* pending_bytes = nullptr;
+  const auto write = [&]() -> absl::Status {
+    if (pending.length == 0) return absl::OkStatus();
+    const iovec piece{const_cast<uint8_t*>(pending_bytes),
+                      static_cast<size_t>(pending.length)};
+    return file_.Write(base_offset_ + pending.offset,
+                       absl::MakeConstSpan(&piece, 1));
+  };
+  auto part = parts.begin();
+  for (size_t i = 0; i < copies_.size(); ++i) {
+    const uint64_t begin = copies_[i] * MetadataCache::kPageBytes;
+    const uint64_t end = begin + PageLength(copies_[i]);
+    const auto* const bytes = reinterpret_cast<const uint8_t*>(
+        copied_words_.data() + i * MetadataCache::kPageWords);
+    for (uint64_t at = begin; at < end;) {
+      while (part != parts.end() && part->end() <= at) ++part;
+      const bool in = part != parts.end() && part->offset <= at;
+      uint64_t next = end;
+      if (part != parts.end()) {
+        next = std::min(end, in ? part->end() : part->offset);
+      }
+      if (in == inside) {
+        if (pending.length == 0 || pending.end() != at) {
+          RETURN_IF_ERROR(write());
+          pending = {at, 0};
+          pending_bytes = bytes + (at - begin);
+        }
+        pending.length += next - at;
+      }
+      at = next;
     }
-    // One write for pages that follow one another.
-    size_t end = i + 1;
-    uint64_t length = PageLength(copies_[i]);
-    while (end < copies_.size() && copies_[end] == copies_[end - 1] + 1 &&
-           wanted(copies_[end])) {
-      length += PageLength(copies_[end]);
-      ++end;
-    }
-    const iovec piece{copied_words_.data() + i * MetadataCache::kPageWords,
-                      static_cast<size_t>(length)};
-    RETURN_IF_ERROR(
-        file_.Write(base_offset_ + copies_[i] * MetadataCache::kPageBytes,
-                    absl::MakeConstSpan(&piece, 1)));
-    i = end;
   }
-  return absl::OkStatus();
+  return write();
 }
 
 void MetadataPages::EndCopies(bool durable) {

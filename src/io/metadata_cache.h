@@ -235,14 +235,15 @@ class MetadataPages {
     return own * 64 >= all || (own != 0 && dirty * 4 >= 3 * all);
   }
 
-  // The round. CopyDirty takes what is dirty now. WriteCopies writes those
-  // copies that lie inside (outside) of `bytes`, an extent from base_offset, in
-  // ascending order. FinishCopies: the copies are durable. ReturnCopies: they
-  // are not; all of them are dirty again.
+  // The round. CopyDirty takes what is dirty now. WriteCopies writes what of
+  // the copies lies inside (outside) of `parts`, in ascending order. These are
+  // extents from base_offset, of whole words, that do not overlap, ascending,
+  // too. FinishCopies: the copies are durable. ReturnCopies: they are not; all
+  // of them are dirty again.
   void CopyDirty();
   bool HasCopies() const { return !copies_.empty(); }
   bool HasCopiesIn(Extent bytes) const;
-  absl::Status WriteCopies(Extent bytes, bool inside);
+  absl::Status WriteCopies(absl::Span<const Extent> parts, bool inside);
   void FinishCopies() { EndCopies(/*durable=*/true); }
   void ReturnCopies() { EndCopies(/*durable=*/false); }
 

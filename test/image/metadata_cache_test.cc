@@ -29,7 +29,6 @@ namespace {
 constexpr uint64_t kPage = MetadataCache::kPageBytes;
 constexpr uint64_t kWords = MetadataCache::kPageWords;
 constexpr uint64_t kLength = std::numeric_limits<int64_t>::max();
-constexpr Extent kNowhere{0, 0};
 // The least a cache can have is one set of eight pages.
 constexpr uint64_t kFewPages = 8;
 
@@ -55,7 +54,7 @@ class MetadataCacheTest : public testing::Test {
   // One round; all pages in one go.
   static void Round(MetadataPages& pages) {
     pages.CopyDirty();
-    Must(pages.WriteCopies(kNowhere, /*inside=*/false));
+    Must(pages.WriteCopies({}, /*inside=*/false));
     pages.FinishCopies();
   }
 
@@ -206,7 +205,7 @@ TEST_F(MetadataCacheTest, AModifyDuringARoundWaitsForTheNext) {
   EXPECT_FALSE(pages.HasDirty());
   EXPECT_TRUE(pages.HasCopies());
   for (const uint64_t page : {0u, 40u}) Set(pages, page * kWords, 2);
-  Must(pages.WriteCopies(kNowhere, /*inside=*/false));
+  Must(pages.WriteCopies({}, /*inside=*/false));
   pages.FinishCopies();
   for (const uint64_t page : {0u, 40u}) {
     EXPECT_EQ(OnDisk(page * kWords), 1u);
@@ -229,7 +228,7 @@ TEST_F(MetadataCacheTest, APageOfARoundStaysUntilItIsDurable) {
     }
   }
   EXPECT_EQ(Must(pages.ReadWord(0)), 7u);
-  Must(pages.WriteCopies(kNowhere, /*inside=*/false));
+  Must(pages.WriteCopies({}, /*inside=*/false));
   pages.FinishCopies();
   EXPECT_EQ(Must(pages.ReadWord(0)), 7u);
   EXPECT_EQ(OnDisk(0), 7u);
@@ -242,11 +241,11 @@ TEST_F(MetadataCacheTest, CopiesAreWrittenInsideAndOutside) {
   const Extent middle{3 * kPage, kPage};
   EXPECT_TRUE(pages.HasCopiesIn(middle));
   EXPECT_FALSE(pages.HasCopiesIn({4 * kPage, kPage}));
-  Must(pages.WriteCopies(middle, /*inside=*/false));
+  Must(pages.WriteCopies({middle}, /*inside=*/false));
   EXPECT_EQ(OnDisk(kWords), 9u);
   EXPECT_NE(OnDisk(3 * kWords), 9u);
   EXPECT_EQ(OnDisk(5 * kWords), 9u);
-  Must(pages.WriteCopies(middle, /*inside=*/true));
+  Must(pages.WriteCopies({middle}, /*inside=*/true));
   EXPECT_EQ(OnDisk(3 * kWords), 9u);
   pages.FinishCopies();
 }
@@ -284,7 +283,7 @@ TEST_F(MetadataCacheTest, WantsARoundWhenHalfOfAllPagesAreDirty) {
   // Those of the round still count.
   Set(pages, 21 * kWords, 1);
   EXPECT_TRUE(pages.WantsRound());
-  Must(pages.WriteCopies(kNowhere, false));
+  Must(pages.WriteCopies({}, false));
   pages.FinishCopies();
   EXPECT_FALSE(pages.WantsRound());
 }

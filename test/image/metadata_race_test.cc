@@ -62,7 +62,7 @@ class MetadataRaceTest : public testing::Test {
   void ChangeAndEvict() {
     Set(0, 7);
     pages_->CopyDirty();
-    Must(pages_->WriteCopies({0, 0}, /*inside=*/false));
+    Must(pages_->WriteCopies({}, /*inside=*/false));
     pages_->FinishCopies();
     for (int pass = 0; pass < 2; ++pass) {
       for (uint64_t page = 1; page < 64; ++page) {

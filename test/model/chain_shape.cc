@@ -48,17 +48,25 @@ std::vector<uint8_t> MakeChain(MemoryFileSystem& files,
     const std::string path =
         level == 0 ? kChainImage : absl::StrCat("/disks/level", level);
     NewImage image;
-    image.format = shape.formats[level];
+    image.data_file_raw = shape.formats[level] == kDataFileIsDisk;
+    image.format = image.data_file_raw ? "qcow2" : shape.formats[level];
     image.size = disk_size;
     image.backing_file = below;
     image.backing_format = below_format;
     if (image.format != "raw") image.cluster_size = shape.cluster_size;
-    if (image.format == "add-cow") {
+    if (image.format == "add-cow" || image.format == "qcow2") {
       // What unallocated clusters hold must never show.
       image.data_file = absl::StrCat("image", level);
       const std::string garbage = PatternText(0xbad, disk_size);
       files.SetContents(absl::StrCat("/disks/image", level),
-                        below.empty() ? std::string(disk_size, '\0') : garbage);
+                        below.empty() && image.format == "add-cow"
+                            ? std::string(disk_size, '\0')
+                            : garbage);
+    }
+    if (image.data_file_raw) {
+      const std::string disk =
+          files.Contents(absl::StrCat("/disks/image", level));
+      content.assign(disk.begin(), disk.end());
     }
     Make(files, path, image);
     if (level != 0) {

@@ -18,6 +18,9 @@ namespace flatcow {
 // "/disks/image0".
 inline constexpr char kChainImage[] = "/disks/top";
 
+// In place of a format: qcow2 with data-file-raw, which has nothing below it.
+inline constexpr char kDataFileIsDisk[] = "qcow2raw";
+
 struct ChainShape {
   std::string name = {};
   // From the image down, without the raw file at the bottom.
@@ -32,7 +35,9 @@ struct ChainShape {
 
   uint64_t disk_size() const { return disk_clusters * cluster_size + disk_odd; }
   // Sizes of the disk are multiples of it.
-  uint64_t size_unit() const { return formats.front() == "qed" ? 512 : 1; }
+  uint64_t size_unit() const {
+    return formats.front() == "raw" || formats.front() == "add-cow" ? 1 : 512;
+  }
 };
 
 inline void PrintTo(const ChainShape& shape, std::ostream* out) {

@@ -76,16 +76,25 @@ std::vector<ChainShape> AllShapes() {
       {"add-cow", "qed"},
       {"qed", "add-cow"},
       {"add-cow", "add-cow"},
+      {"qcow2"},
+      {kDataFileIsDisk},
+      {"qcow2", "qed"},
+      {"add-cow", "qcow2"},
+      {"qcow2", "qcow2"},
       {"qed", "add-cow", "qed", "qed"}};
   for (const auto& formats : kChains) {
-    const bool has_qed =
-        std::find(formats.begin(), formats.end(), "qed") != formats.end();
+    const auto has = [&formats](const char* format) {
+      return std::find(formats.begin(), formats.end(), format) != formats.end();
+    };
+    const bool has_qed = has("qed");
+    const bool has_sectors = has_qed || has("qcow2") || has(kDataFileIsDisk);
     for (const uint32_t cluster_size : {512u, 4096u, 65536u}) {
       if (has_qed && cluster_size < 4096) continue;
       if (formats.size() > 1 && cluster_size > 4096) continue;
       for (const Base& base : kBases) {
         for (const uint64_t odd : {0u, 512u, 333u}) {
-          if (has_qed && odd % 512 != 0) continue;
+          if (has_sectors && odd % 512 != 0) continue;
+          if (has(kDataFileIsDisk) && base.clusters != 0) continue;
           std::string name;
           for (const std::string& format : formats) {
             absl::StrAppend(&name, format == "add-cow" ? "addcow" : format,

@@ -47,6 +47,8 @@ CreateOptions OptionsOf(const NewImage& image) {
   options.cluster_size = image.cluster_size;
   options.table_size = image.table_size;
   options.data_file = image.data_file;
+  options.data_file_raw = image.data_file_raw;
+  options.refcount_bits = image.refcount_bits;
   return options;
 }
 

@@ -62,6 +62,8 @@ struct NewImage {
   uint32_t cluster_size = 0;
   uint32_t table_size = 0;
   std::string data_file = {};
+  bool data_file_raw = false;
+  uint32_t refcount_bits = 0;
 };
 CreateOptions OptionsOf(const NewImage& image);
 

@@ -43,7 +43,7 @@ class CacheOrderTest : public testing::Test {
   static void ChangeWriteAndEvict(MetadataPages& pages, uint64_t word) {
     SetWord(pages, word);
     pages.CopyDirty();
-    Must(pages.WriteCopies({0, 0}, /*inside=*/false));
+    Must(pages.WriteCopies({}, /*inside=*/false));
     pages.FinishCopies();
     for (uint64_t page = 1; page <= kWays; ++page) {
       Must(pages.ReadWord(WordIn(page)));

@@ -127,7 +127,7 @@ absl::Status AddCowLayer::Publish(const Reservation& reservation) {
 
 absl::Status AddCowLayer::WriteRound(Syncer& syncer) {
   if (pages_.HasCopies() || !file_synced_) {
-    RETURN_IF_ERROR(pages_.WriteCopies({0, 0}, /*inside=*/false));
+    RETURN_IF_ERROR(pages_.WriteCopies({}, /*inside=*/false));
     RETURN_IF_ERROR(syncer.Sync(file_));
     file_synced_ = true;
     pages_.FinishCopies();
@@ -176,8 +176,8 @@ absl::Status AddCowLayer::CheckSize(uint64_t new_size) const {
   return absl::OkStatus();
 }
 
-absl::Status AddCowLayer::PrepareGrow(uint64_t new_size,
-                                      uint64_t backing_size) {
+absl::Status AddCowLayer::PrepareGrow(uint64_t new_size, uint64_t backing_size,
+                                      Syncer&) {
   if (IsFlat()) return absl::OkStatus();
   RETURN_IF_ERROR(ExtendBitmap(new_size));
   pages_.SetLength(BitmapBytes(new_size, cluster_size()));

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <array>
 #include <cerrno>
 #include <memory>
 
@@ -7,26 +6,20 @@
 #include "base/status_macros.h"
 #include "flatcow/status.h"
 #include "format/link_name.h"
+#include "format/qcow2/check.h"
+#include "format/qcow2/create.h"
+#include "format/qcow2/data_file_layer.h"
 #include "format/qcow2/extensions.h"
 #include "format/qcow2/header.h"
+#include "format/qcow2/l2_entry.h"
 #include "format/qcow2/layer.h"
+#include "format/qcow2/record.h"
+#include "format/qcow2/writable.h"
 #include "format/registry.h"
-#include "io/read_to_end.h"
 
 namespace flatcow {
 namespace qcow2 {
 namespace {
-
-absl::StatusOr<Header> ReadRawHeader(const File& file) {
-  std::array<uint8_t, kWrittenBytes> bytes{};
-  ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
-  ASSIGN_OR_RETURN(const size_t length,
-                   ReadToEnd(file, 0, absl::MakeSpan(bytes)));
-  auto header =
-      ParseHeader(absl::MakeConstSpan(bytes).first(length), stat.size);
-  if (!header.ok()) return Annotate(header.status(), file.path());
-  return header;
-}
 
 // The text of an extension; empty: there is none.
 absl::StatusOr<std::string> ReadText(const File& file,
@@ -91,20 +84,8 @@ Qcow2Info Describe(const Header& header) {
           header.compression_type == kCompressionZstd ? "zstd" : "zlib"};
 }
 
-std::string WhyReadOnly(const Header& header) {
-  if (!header.has_data_file()) {
-    return "a qcow2 image is written only when its clusters are in an external "
-           "data file";
-  }
-  if ((header.incompatible & kIncompatibleCorrupt) != 0) {
-    return "the image is marked as corrupt (incompatible bit 1): run "
-           "flatcow-img check -r all";
-  }
-  return "";
-}
-
 absl::StatusOr<FormatHeader> ReadHeader(const File& file) {
-  ASSIGN_OR_RETURN(const Header header, ReadRawHeader(file));
+  ASSIGN_OR_RETURN(const Header header, LoadHeader(file));
   ASSIGN_OR_RETURN(const Extensions extensions, ReadExtensions(file, header));
   FormatHeader result;
   result.virtual_size = header.size;
@@ -119,23 +100,51 @@ absl::StatusOr<FormatHeader> ReadHeader(const File& file) {
 
 absl::StatusOr<std::unique_ptr<Layer>> OpenLayer(File& file, File* data_file,
                                                  const LayerOptions& options) {
-  ASSIGN_OR_RETURN(const Header header, ReadRawHeader(file));
-  if (const std::string why = WhyReadOnly(header);
-      options.writable && !why.empty()) {
+  ASSIGN_OR_RETURN(const Header header, LoadHeader(file));
+  if (!options.writable) {
+    return Qcow2Layer::Open(file, data_file, header, options);
+  }
+  if (const std::string why = WhyReadOnly(header); !why.empty()) {
     return MakeError(EROFS, absl::StrCat(file.path(), ": ", why));
   }
-  return Qcow2Layer::Open(file, data_file, header, options);
+  ASSIGN_OR_RETURN(const Header ready,
+                   PrepareForWriting(file, *data_file, header));
+  return DataFileLayer::Open(file, *data_file, ready, options);
 }
 
-absl::Status Create(File&, File*, const CreateOptions&) {
-  return absl::InternalError("not reached");
+absl::Status CheckWritten(const File& file, const Header& header) {
+  if (header.has_data_file()) return absl::OkStatus();
+  return MakeError(ENOTSUP,
+                   absl::StrCat(file.path(),
+                                ": of qcow2 images only those with an external "
+                                "data file are checked and changed"));
 }
 
-absl::Status CheckCreate(CreateOptions&) {
-  return MakeError(ENOTSUP, "qcow2 images can't be created");
+absl::Status RecordNames(File& file, const std::optional<ImageLink>& backing,
+                         const std::optional<ImageLink>& data_file) {
+  ASSIGN_OR_RETURN(const Header header, LoadHeader(file));
+  RETURN_IF_ERROR(CheckWritten(file, header));
+  ASSIGN_OR_RETURN(const Extensions extensions, ReadExtensions(file, header));
+  return Record(file, header, extensions, backing, data_file);
 }
 
-DiskShape Shape(const CreateOptions&) { return {}; }
+// Tables that nothing names lose their refcounts.
+absl::Status Empty(File& file, File* data_file) {
+  ASSIGN_OR_RETURN(const Header header, LoadHeader(file));
+  RETURN_IF_ERROR(CheckWritten(file, header));
+  RETURN_IF_ERROR(file.Zero(GeometryOf(header).l1_extent()));
+  RETURN_IF_ERROR(file.Sync());
+  CheckResult result;
+  RETURN_IF_ERROR(Check(file, header, Repair::kAll, result));
+  ASSIGN_OR_RETURN(const FileStat stat, data_file->Stat());
+  return data_file->Zero({0, stat.size});
+}
+
+absl::Status CheckFile(File& file, File*, Repair repair, CheckResult& result) {
+  ASSIGN_OR_RETURN(const Header header, LoadHeader(file));
+  RETURN_IF_ERROR(CheckWritten(file, header));
+  return Check(file, header, repair, result);
+}
 
 }  // namespace
 }  // namespace qcow2
@@ -148,10 +157,10 @@ const FormatDriver kQcow2Format = {
     .create = qcow2::Create,
     .check_create = qcow2::CheckCreate,
     .shape = qcow2::Shape,
-    .record = nullptr,
+    .record = qcow2::RecordNames,
     .mark_flat = nullptr,
-    .empty = nullptr,
-    .check = nullptr,
+    .empty = qcow2::Empty,
+    .check = qcow2::CheckFile,
 };
 
 }  // namespace flatcow

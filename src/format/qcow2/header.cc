@@ -11,6 +11,7 @@
 #include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
+#include "io/read_to_end.h"
 
 namespace flatcow::qcow2 {
 namespace {
@@ -111,10 +112,12 @@ absl::Status CheckTables(const Header& header, uint64_t file_size) {
                                  file_size));
   }
   if (!IsAligned(header.refcount_table_offset, cluster_size) ||
-      header.refcount_table_offset == 0) {
+      header.refcount_table_offset == 0 ||
+      header.refcount_table_offset > kMaxHostOffset) {
     return BadField("refcount table offset (byte 48)",
                     header.refcount_table_offset,
-                    absl::StrCat("a multiple of ", cluster_size, ", not 0"));
+                    absl::StrCat("a multiple of ", cluster_size,
+                                 ", not 0, less than 2^56"));
   }
   return CheckRange("refcount table clusters (byte 56)",
                     header.refcount_table_clusters, 1,
@@ -223,6 +226,17 @@ absl::StatusOr<Header> ParseHeader(absl::Span<const uint8_t> bytes,
   RETURN_IF_ERROR(CheckTables(header, file_size));
   RETURN_IF_ERROR(CheckBackingName(header));
   RETURN_IF_ERROR(CheckDataFile(header));
+  return header;
+}
+
+absl::StatusOr<Header> LoadHeader(const File& file) {
+  std::array<uint8_t, kWrittenBytes> bytes{};
+  ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
+  ASSIGN_OR_RETURN(const size_t length,
+                   ReadToEnd(file, 0, absl::MakeSpan(bytes)));
+  auto header =
+      ParseHeader(absl::MakeConstSpan(bytes).first(length), stat.size);
+  if (!header.ok()) return Annotate(header.status(), file.path());
   return header;
 }
 

@@ -26,6 +26,7 @@ inline constexpr uint32_t kMaxClusterBits = 21;
 inline constexpr uint32_t kMaxRefcountOrder = 6;
 inline constexpr uint64_t kMaxL1Bytes = 32 << 20;
 inline constexpr uint64_t kMaxRefcountTableBytes = 8 << 20;
+inline constexpr uint64_t kMaxHostOffset = (uint64_t{1} << 56) - 1;
 inline constexpr uint32_t kMaxBackingNameBytes = 1023;
 
 inline constexpr uint64_t kIncompatibleDirty = 1 << 0;
@@ -90,6 +91,9 @@ bool HasMagic(absl::Span<const uint8_t> bytes);
 // or an encrypted image; the message names field, value and what was expected.
 absl::StatusOr<Header> ParseHeader(absl::Span<const uint8_t> bytes,
                                    uint64_t file_size);
+
+// The same of a file; errors name it.
+absl::StatusOr<Header> LoadHeader(const File& file);
 
 std::array<uint8_t, kWrittenBytes> SerializeHeader(const Header& header);
 

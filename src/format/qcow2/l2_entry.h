@@ -21,6 +21,8 @@ inline constexpr uint64_t kEntryCompressed = uint64_t{1} << 62;
 inline constexpr uint64_t kEntryCopied = uint64_t{1} << 63;
 
 inline constexpr uint32_t kSubclusters = 32;
+// In the second word of an extended entry.
+inline constexpr uint64_t kAllSubclusters = 0xffffffff;
 
 inline TableGeometry GeometryOf(const Header& header) {
   return TableGeometry(

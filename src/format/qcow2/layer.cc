@@ -25,12 +25,7 @@ Qcow2Layer::Qcow2Layer(File& file, File* data_file, const Header& header,
       data_file_(data_file != nullptr ? *data_file : file),
       header_(header),
       size_(header.size),
-      pages_(options.cache, file, 0, std::numeric_limits<int64_t>::max()) {
-  tree_.emplace(file, pages_, GeometryOf(header), TableOffset);
-  if (data_file == nullptr) {
-    compressed_.emplace(file, header, *tree_, pages_, options.cache);
-  }
-}
+      cache_(options.cache) {}
 
 absl::StatusOr<std::unique_ptr<Layer>> Qcow2Layer::Open(
     File& file, File* data_file, const Header& header,
@@ -42,10 +37,21 @@ absl::StatusOr<std::unique_ptr<Layer>> Qcow2Layer::Open(
 }
 
 absl::Status Qcow2Layer::Load() {
+  pages_.emplace(cache_, file_, 0, std::numeric_limits<int64_t>::max());
+  tree_.emplace(file_, *pages_, GeometryOf(header_), TableOffset);
+  if (!header_.has_data_file()) {
+    compressed_.emplace(file_, header_, *tree_, *pages_, cache_);
+  }
   ASSIGN_OR_RETURN(const FileStat stat, file_.Stat());
   ASSIGN_OR_RETURN(const FileStat data_stat, data_file_.Stat());
   data_end_.store(data_stat.size);
-  return tree_->Load(size(), RoundDown(stat.size, cluster_size())).status();
+  return tree_->Load(size(), RoundDown(stat.size, header_.cluster_size()))
+      .status();
+}
+
+uint64_t Qcow2Layer::cluster_size() const {
+  return header_.extended_l2() ? header_.cluster_size() / kSubclusters
+                               : header_.cluster_size();
 }
 
 absl::Status Qcow2Layer::ReadOnly() {
@@ -64,10 +70,20 @@ absl::Status Qcow2Layer::BadEntry(uint64_t l2_index, uint64_t word,
                    : "an entry of this version with a cluster's offset"));
 }
 
+absl::StatusOr<bool> Qcow2Layer::CheckBad(
+    uint64_t guest, uint64_t l2_word, absl::Span<const uint64_t> entry) const {
+  std::array<uint64_t, 2> again;
+  const auto words = absl::MakeSpan(again).first(entry.size());
+  RETURN_IF_ERROR(pages_->Read(l2_word, words).status());
+  for (uint64_t& word : words) word = SwapBytes(word);
+  if (words != entry) return false;
+  return BadEntry(tree_->geometry().L2Index(guest), l2_word, entry[0]);
+}
+
 Qcow2Layer::Unit Qcow2Layer::UnitOf(absl::Span<const uint64_t> entry,
                                     uint64_t guest) const {
   const uint64_t word = entry[0];
-  const uint64_t cluster = RoundDown(guest, cluster_size());
+  const uint64_t cluster = RoundDown(guest, header_.cluster_size());
   Unit unit{KindOf(word, header_), (word & kOffsetMask) + (guest - cluster)};
   if (header_.extended_l2()) {
     unit.kind = SubclusterKindOf(
@@ -79,7 +95,7 @@ Qcow2Layer::Unit Qcow2Layer::UnitOf(absl::Span<const uint64_t> entry,
     const uint64_t offset = word & kOffsetMask;
     const bool sound = header_.has_data_file()
                            ? offset == cluster
-                           : IsAligned(offset, cluster_size());
+                           : IsAligned(offset, header_.cluster_size());
     if (!sound) unit.kind = UnitKind::kBad;
   }
   return unit;
@@ -111,15 +127,14 @@ absl::StatusOr<bool> Qcow2Layer::Extend(uint64_t guest, uint64_t end,
                                         uint64_t l2_word,
                                         absl::Span<const uint64_t> entry,
                                         Mapping& run) const {
-  const uint64_t unit_size =
-      header_.extended_l2() ? cluster_size() / kSubclusters : cluster_size();
+  const uint64_t unit_size = cluster_size();
   while (guest < end) {
     const uint64_t length =
         std::min(end, RoundDown(guest, unit_size) + unit_size) - guest;
     const Unit unit = UnitOf(entry, guest);
     if (unit.kind == UnitKind::kBad) {
       if (run.length != 0) return false;
-      return BadEntry(tree_->geometry().L2Index(guest), l2_word, entry[0]);
+      return CheckBad(guest, l2_word, entry);
     }
     const Mapping next = MappingOf(unit, guest, length);
     if (run.length == 0) {
@@ -154,14 +169,15 @@ absl::StatusOr<Mapping> Qcow2Layer::MapTable(Extent extent,
         std::min<uint64_t>(entries.size(), (last - index + 1) * words));
     // Tables are aligned, so a page ends between two entries.
     ASSIGN_OR_RETURN(const size_t count,
-                     pages_.Read(word, absl::MakeSpan(entries).first(ask)));
+                     pages_->Read(word, absl::MakeSpan(entries).first(ask)));
     for (size_t i = 0; i < count; ++i) entries[i] = SwapBytes(entries[i]);
     for (size_t i = 0; i < count; i += words, ++index) {
       const uint64_t cluster =
           RoundDown(extent.offset, geometry.table_reach()) +
           (index << header_.cluster_bits);
       const uint64_t begin = std::max(extent.offset, cluster);
-      const uint64_t end = std::min(extent.end(), cluster + cluster_size());
+      const uint64_t end =
+          std::min(extent.end(), cluster + header_.cluster_size());
       ASSIGN_OR_RETURN(
           const bool goes_on,
           Extend(begin, end, word + i,
@@ -174,7 +190,11 @@ absl::StatusOr<Mapping> Qcow2Layer::MapTable(Extent extent,
 
 absl::StatusOr<Mapping> Qcow2Layer::Map(Extent extent) const {
   ASSIGN_OR_RETURN(const uint64_t table, tree_->Find(extent.offset));
-  return table == 0 ? tree_->MapUntabled(extent) : MapTable(extent, table);
+  if (table == 0) return tree_->MapUntabled(extent);
+  while (true) {
+    ASSIGN_OR_RETURN(const Mapping run, MapTable(extent, table));
+    if (run.length != 0) return run;
+  }
 }
 
 }  // namespace flatcow::qcow2

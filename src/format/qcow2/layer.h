@@ -30,7 +30,8 @@ class Qcow2Layer : public Layer {
       const LayerOptions& options);
 
   uint64_t size() const override { return size_.load(); }
-  uint64_t cluster_size() const override { return header_.cluster_size(); }
+  // A subcluster's where entries are extended.
+  uint64_t cluster_size() const override;
   File& data_file() const override { return data_file_; }
   const File* computed_file() const override {
     return compressed_.has_value() ? &*compressed_ : nullptr;
@@ -50,7 +51,9 @@ class Qcow2Layer : public Layer {
   bool WantsRound() const override { return false; }
 
   absl::Status CheckSize(uint64_t) const override { return ReadOnly(); }
-  absl::Status PrepareGrow(uint64_t, uint64_t) override { return ReadOnly(); }
+  absl::Status PrepareGrow(uint64_t, uint64_t, Syncer&) override {
+    return ReadOnly();
+  }
   absl::StatusOr<uint64_t> DropEntries(Extent) override { return ReadOnly(); }
   absl::Status FinishResize(uint64_t, Syncer&) override { return ReadOnly(); }
 
@@ -58,7 +61,8 @@ class Qcow2Layer : public Layer {
   Qcow2Layer(File& file, File* data_file, const Header& header,
              const LayerOptions& options);
 
-  // Reads the tables, and how long the files are.
+  // Reads the tables and how long the files are, with nothing remembered of
+  // what was there before.
   absl::Status Load();
 
   absl::Status BadEntry(uint64_t l2_index, uint64_t word, uint64_t entry) const;
@@ -69,7 +73,7 @@ class Qcow2Layer : public Layer {
   std::atomic<uint64_t> size_;
   // Bytes of the data file: what lies behind reads as zeroes.
   std::atomic<uint64_t> data_end_{0};
-  MetadataPages pages_;  // word n of the file
+  std::optional<MetadataPages> pages_;  // word n of the file
   std::optional<TableTree> tree_;
 
  private:
@@ -80,16 +84,23 @@ class Qcow2Layer : public Layer {
 
   static absl::Status ReadOnly();
 
+  // Of no length when an entry changed while it was looked at.
   absl::StatusOr<Mapping> MapTable(Extent extent, uint64_t table) const;
   // Adds what the cluster says of its part of the run, which begins at `guest`.
   // Return values: false when the run ends there.
   absl::StatusOr<bool> Extend(uint64_t guest, uint64_t end, uint64_t l2_word,
                               absl::Span<const uint64_t> entry,
                               Mapping& run) const;
+  // The words of an extended entry change one after the other: what looks bad
+  // may have been seen in between. Return values: false when it was; otherwise
+  // the error.
+  absl::StatusOr<bool> CheckBad(uint64_t guest, uint64_t l2_word,
+                                absl::Span<const uint64_t> entry) const;
   Unit UnitOf(absl::Span<const uint64_t> entry, uint64_t guest) const;
   // What a unit is to who reads, and for how many of its bytes.
   Mapping MappingOf(const Unit& unit, uint64_t guest, uint64_t length) const;
 
+  const std::shared_ptr<MetadataCache> cache_;
   std::optional<CompressedClusters> compressed_;
 };
 

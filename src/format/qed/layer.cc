@@ -241,10 +241,10 @@ absl::Status QedLayer::MarkZero(Extent clusters) {
 absl::Status QedLayer::WriteRound(Syncer& syncer) {
   if (!pages_.HasCopies()) return absl::OkStatus();
   const Extent l1 = geometry_.l1_extent();
-  RETURN_IF_ERROR(pages_.WriteCopies(l1, /*inside=*/false));
+  RETURN_IF_ERROR(pages_.WriteCopies({l1}, /*inside=*/false));
   RETURN_IF_ERROR(syncer.Sync(file_));
   if (pages_.HasCopiesIn(l1)) {
-    RETURN_IF_ERROR(pages_.WriteCopies(l1, /*inside=*/true));
+    RETURN_IF_ERROR(pages_.WriteCopies({l1}, /*inside=*/true));
     RETURN_IF_ERROR(syncer.Sync(file_));
   }
   pages_.FinishCopies();
@@ -268,7 +268,8 @@ absl::Status QedLayer::CheckSize(uint64_t new_size) const {
   return absl::OkStatus();
 }
 
-absl::Status QedLayer::PrepareGrow(uint64_t new_size, uint64_t backing_size) {
+absl::Status QedLayer::PrepareGrow(uint64_t new_size, uint64_t backing_size,
+                                   Syncer&) {
   const uint64_t cluster_size = geometry_.cluster_size();
   const uint64_t reach = geometry_.table_reach();
   const uint64_t first_new = RoundUp(size(), cluster_size);

@@ -63,7 +63,8 @@ class QedLayer final : public Layer {
   bool WantsRound() const override { return pages_.WantsRound(); }
 
   absl::Status CheckSize(uint64_t new_size) const override;
-  absl::Status PrepareGrow(uint64_t new_size, uint64_t backing_size) override;
+  absl::Status PrepareGrow(uint64_t new_size, uint64_t backing_size,
+                           Syncer& syncer) override;
   absl::StatusOr<uint64_t> DropEntries(Extent rest) override;
   absl::Status FinishResize(uint64_t new_size, Syncer& syncer) override;
 

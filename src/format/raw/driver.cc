@@ -59,7 +59,7 @@ class RawLayer final : public Layer {
     return MakeError(EFBIG,
                      absl::StrCat(file_.path(), ": resize to ", new_size));
   }
-  absl::Status PrepareGrow(uint64_t, uint64_t) override {
+  absl::Status PrepareGrow(uint64_t, uint64_t, Syncer&) override {
     return absl::OkStatus();
   }
   absl::StatusOr<uint64_t> DropEntries(Extent rest) override {
