@@ -58,6 +58,7 @@ Json ToJson(const std::string& file, const CheckResult& result) {
   const auto add = [&json](const char* key, uint64_t count) {
     if (count != 0) json[key] = count;
   };
+  add("image-end-offset", result.image_end_offset);
   add("total-clusters", result.total_clusters);
   add("corruptions", result.corruptions);
   add("corruptions-fixed", result.corruptions_fixed);
@@ -122,6 +123,9 @@ void PrintHuman(std::ostream& out, const CheckResult& result) {
         "clusters\n",
         result.allocated_clusters, result.total_clusters,
         allocated * 100 / total, fragmented * 100 / allocated);
+  }
+  if (result.image_end_offset != 0) {
+    out << "Image end offset: " << result.image_end_offset << '\n';
   }
 }
 
