@@ -134,6 +134,7 @@ TEST_P(CrashTest, RandomWorkloadsKeepThePromise) {
 std::vector<ChainShape> AllShapes() {
   const std::vector<std::string> qed = {"qed"};
   const std::vector<std::string> addcow = {"add-cow"};
+  const std::vector<std::string> qcow2 = {"qcow2"};
   return {
       {"qed_alone", qed, 4096, 0, 0, 6, 0},
       {"qed_same", qed, 4096, 6, 0, 6, 0},
@@ -148,6 +149,12 @@ std::vector<ChainShape> AllShapes() {
       {"addcow_512_same", addcow, 512, 12, 0, 12, 0},
       {"addcow_512_shorter_odd", addcow, 512, 5, 99, 12, 100},
       {"addcow_512_longer", addcow, 512, 30, 0, 12, 333},
+      {"qcow2_alone", qcow2, 4096, 0, 0, 6, 0},
+      {"qcow2_shorter", qcow2, 4096, 2, 0, 6, 512},
+      {"qcow2_longer_odd", qcow2, 4096, 9, 77, 5, 1536},
+      {"qcow2_512_shorter_odd", qcow2, 512, 5, 99, 12, 0},
+      {"qcow2_512_three_tables", qcow2, 512, 30, 0, 130, 0},
+      {"qcow2raw", {kDataFileIsDisk}, 4096, 0, 0, 6, 512},
       {"qed_on_qed", {"qed", "qed"}, 4096, 9, 77, 6, 0},
       {"qed_on_addcow", {"qed", "add-cow"}, 4096, 3, 99, 6, 512},
       {"addcow_on_qed", {"add-cow", "qed"}, 4096, 9, 0, 6, 0},
