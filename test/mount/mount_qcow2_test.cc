@@ -111,6 +111,23 @@ TEST_F(MountQcow2Test, AnImageThatCanOnlyBeReadIsAReadOnlyView) {
   MustRun("cmp " + disk_ + " " + view);
 }
 
+TEST_F(MountQcow2Test, SoIsOneThatIsMarkedAsCorrupt) {
+  InSource("qemu-img create -q -f qcow2 -o data_file=data disk.qcow2 1M");
+  // The second bit of the incompatible features; the third is the data file.
+  InSource(
+      "printf '\\006' | dd of=disk.qcow2 bs=1 seek=79 conv=notrunc "
+      "status=none");
+  Start();
+  const std::string view = daemon_->File("disk.qcow2.raw");
+  struct stat stat;
+  ASSERT_EQ(::stat(view.c_str(), &stat), 0);
+  EXPECT_EQ(stat.st_mode & 0222, 0u);
+  EXPECT_EQ(OpenErrno(view, O_RDWR), Refusal());
+  MustRun("cmp -n 1048576 /dev/zero " + view);
+  if (geteuid() != 0) return;
+  EXPECT_TRUE(daemon_->WaitForLog("marked as corrupt")) << daemon_->Log();
+}
+
 TEST_F(MountQcow2Test, OneLineSaysWhyAnImageCanOnlyBeRead) {
   if (geteuid() != 0) GTEST_SKIP() << "the kernel refuses who is not root";
   Start();
