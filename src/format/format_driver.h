@@ -5,6 +5,7 @@
 #ifndef FLATCOW_FORMAT_FORMAT_DRIVER_H_
 #define FLATCOW_FORMAT_FORMAT_DRIVER_H_
 
+#include <cerrno>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -12,9 +13,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "flatcow/file.h"
 #include "flatcow/image_ops.h"
+#include "flatcow/status.h"
 #include "format/layer.h"
 
 namespace flatcow {
@@ -100,6 +103,16 @@ struct FormatDriver {
   absl::Status (*check)(File& file, File* data_file, Repair repair,
                         CheckResult& result);
 };
+
+// Errors: EINVAL when the options ask for what only qcow2 has.
+inline absl::Status CheckNotQcow2(const CreateOptions& options) {
+  if (!options.data_file_raw && options.refcount_bits == 0) {
+    return absl::OkStatus();
+  }
+  return MakeError(EINVAL, absl::StrCat("format ", options.format,
+                                        " has neither data_file_raw nor "
+                                        "refcount_bits"));
+}
 
 // How many problems are kept as text; the counts go on.
 inline constexpr size_t kMaxProblems = 1000;

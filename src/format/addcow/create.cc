@@ -12,6 +12,7 @@
 #include "flatcow/status.h"
 #include "format/addcow/bitmap.h"
 #include "format/addcow/header.h"
+#include "format/format_driver.h"
 
 namespace flatcow::addcow {
 namespace {
@@ -21,6 +22,7 @@ constexpr uint32_t kDefaultClusterSize = 65536;
 }  // namespace
 
 absl::Status CheckCreate(CreateOptions& options) {
+  RETURN_IF_ERROR(CheckNotQcow2(options));
   if (options.table_size != 0) {
     return MakeError(EINVAL, "an add-cow image has no tables");
   }

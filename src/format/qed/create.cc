@@ -10,6 +10,7 @@
 #include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
+#include "format/format_driver.h"
 #include "format/qed/header.h"
 
 namespace flatcow::qed {
@@ -22,6 +23,7 @@ constexpr uint32_t kMinNewTableSize = 2;
 }  // namespace
 
 absl::Status CheckCreate(CreateOptions& options) {
+  RETURN_IF_ERROR(CheckNotQcow2(options));
   if (!options.data_file.empty() || !options.data_format.empty()) {
     return MakeError(EINVAL, "a QED image has no image file");
   }

@@ -93,6 +93,7 @@ absl::StatusOr<std::unique_ptr<Layer>> OpenLayer(File& file, File*,
 }
 
 absl::Status CheckCreate(CreateOptions& options) {
+  RETURN_IF_ERROR(CheckNotQcow2(options));
   if (!options.backing_file.empty() || !options.data_file.empty() ||
       !options.data_format.empty() || options.cluster_size != 0 ||
       options.table_size != 0) {
