@@ -16,6 +16,8 @@ namespace flatcow::daemon {
 namespace {
 
 constexpr absl::string_view kSuffix = ".raw";
+// As many as a chain may have; what goes on behind them is a circle.
+constexpr size_t kMaxBackingPaths = 256;
 constexpr size_t kMaxName = 255;  // bytes, as in most host file systems
 
 std::string Join(const std::string& directory, absl::string_view name) {
@@ -371,6 +373,24 @@ absl::StatusOr<std::vector<DirectoryEntry>> Catalog::List(NodeId directory) {
   return entries;
 }
 
+std::vector<std::string> Catalog::BackingPaths(const ImageFacts& facts) {
+  std::vector<std::string> paths;
+  std::shared_ptr<const ImageFacts> below;
+  const ImageFacts* at = &facts;
+  while (at->backing.has_value() && !at->all_allocated &&
+         paths.size() < kMaxBackingPaths) {
+    paths.push_back(at->backing->path);
+    if (at->backing->format == "raw") break;
+    const auto stat = files_.Stat(paths.back());
+    if (!stat.ok()) break;
+    const auto look = inspector_.Inspect(paths.back(), *stat);
+    if (!look.ok() || look->facts == nullptr) break;
+    below = look->facts;
+    at = below.get();
+  }
+  return paths;
+}
+
 void Catalog::AddUser(NodeId view) {
   MutexLock lock(mutex_);
   const auto it = nodes_.find(view);
@@ -406,6 +426,7 @@ NodeInfo Catalog::Describe(const Node& node) const {
   if (node.is_directory) return info;
   const ImageFacts& facts = *node.look.facts;
   info.error = facts.error != 0 ? facts.error : node.below_error;
+  info.facts = node.look.facts;
   info.virtual_size = info.error == 0 ? facts.virtual_size : 0;
   info.allocated_bytes = node.stat.allocated_bytes + node.below_allocated;
   if (node.look.data_stat.has_value()) {

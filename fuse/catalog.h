@@ -47,7 +47,8 @@ struct NodeInfo {
   uint32_t links = 0;     // names that show it; 0: it is gone
 
   // Of a view only.
-  int error = 0;                 // why the image can't be used, or 0
+  int error = 0;  // why the image can't be used, or 0
+  std::shared_ptr<const ImageFacts> facts = nullptr;  // never null
   uint64_t virtual_size = 0;     // bytes; 0 when it can't be used
   uint64_t allocated_bytes = 0;  // on the host, of the whole chain
   int64_t mtime_ns = 0;          // of the image or its data file
@@ -81,6 +82,10 @@ class Catalog {
   // The names in a folder, sorted; `.` and `..` are not among them. Errors:
   // ENOTDIR, ESTALE, or SOURCE can't be read.
   absl::StatusOr<std::vector<DirectoryEntry>> List(NodeId directory);
+
+  // The files that an image with these facts is based on, the nearest first, as
+  // far as they can be looked at.
+  std::vector<std::string> BackingPaths(const ImageFacts& facts);
 
   // While a view has users its image is not inspected: they know better.
   void AddUser(NodeId view);

@@ -105,7 +105,7 @@ Attributes Filesystem::Describe(const NodeInfo& node, OpenView* view) const {
     attributes.timeout_seconds = kStableSeconds;
     return attributes;
   }
-  mask &= 0666;
+  mask &= node.facts->read_only.empty() ? mode_t{0666} : mode_t{0444};
   if (view == nullptr) {
     // A damaged image is there to be seen, not to be opened. When just another
     // file is missing or out of bounds, opening tells which.
@@ -147,6 +147,16 @@ absl::StatusOr<Attributes> Filesystem::GetAttributes(NodeId node) {
   return Describe(*info, user.get());
 }
 
+absl::StatusOr<ViewAttributes> Filesystem::GetViewAttributes(NodeId node) {
+  const OpenViews::User user = views_.Find(node);
+  const auto info = catalog_.Get(node);
+  if (!info.ok()) return info.status();
+  if (info->is_directory) return ViewAttributes();
+  return AttributesOf(*info->facts, catalog_.AbsolutePath(info->path),
+                      catalog_.BackingPaths(*info->facts),
+                      user ? user->image().Size() : info->virtual_size);
+}
+
 absl::StatusOr<struct statvfs> Filesystem::StatFileSystem() const {
   struct statvfs info;
   if (fstatvfs(files_.root_descriptor(0), &info) != 0) {
@@ -155,10 +165,21 @@ absl::StatusOr<struct statvfs> Filesystem::StatFileSystem() const {
   return info;
 }
 
+// Before the image is opened, for whoever reads it has it locked against
+// writers, and the answer must not depend on that.
+absl::Status Filesystem::CheckWritable(const NodeInfo& node) {
+  if (options_.read_only) return ErrnoError(EROFS, node.view_name);
+  const std::string& why = node.facts->read_only;
+  if (why.empty()) return absl::OkStatus();
+  return Refuse(node.view_name,
+                MakeError(EROFS, absl::StrCat("can only be read: ", why)));
+}
+
 absl::Status Filesystem::SetSize(NodeId node, uint64_t size) {
   const OpenViews::User user = views_.Find(node);
   const auto info = catalog_.Get(node);
   if (!info.ok()) return info.status();
+  if (info->is_directory) return ErrnoError(EISDIR, info->view_name);
   if (user) {
     const absl::Status adopted = user->AdoptGrowth();
     if (!adopted.ok()) return Refuse(info->view_name, adopted);
@@ -173,7 +194,8 @@ absl::Status Filesystem::SetSize(NodeId node, uint64_t size) {
                                "with -o shrink")));
   }
   if (size == old_size && (user || info->error == 0)) return absl::OkStatus();
-  if (options_.read_only) return ErrnoError(EROFS, info->view_name);
+  const absl::Status writable = CheckWritable(*info);
+  if (!writable.ok()) return writable;
   const auto opened = views_.Acquire(*info, Access::kReadWrite, Use::kInternal);
   if (!opened.ok()) return Refuse(info->view_name, opened.status());
   OpenView& view = *opened->user.get();
@@ -201,8 +223,10 @@ absl::StatusOr<OpenedView> Filesystem::Open(NodeId node, int flags) {
                             "a new image with `flatcow-img convert`"));
   }
   const bool write = (flags & O_ACCMODE) != O_RDONLY;
-  if (write && options_.read_only) return ErrnoError(EROFS, info->view_name);
-
+  if (write) {
+    const absl::Status writable = CheckWritable(*info);
+    if (!writable.ok()) return writable;
+  }
   auto opened = views_.Acquire(
       *info, write ? Access::kReadWrite : Access::kReadOnly, Use::kOpen);
   if (!opened.ok()) return Refuse(info->view_name, opened.status());

@@ -28,6 +28,7 @@
 #include "open_views.h"
 #include "options.h"
 #include "passthrough.h"
+#include "view_attributes.h"
 #include "view_seek.h"
 
 namespace flatcow::daemon {
@@ -89,6 +90,15 @@ class Filesystem {
   absl::StatusOr<Attributes> GetAttributes(NodeId node);
   absl::StatusOr<struct statvfs> StatFileSystem() const;
 
+  // Whether views have extended attributes. Only where the kernel agreed not to
+  // ask for security.capability before each write; call before the first
+  // request.
+  void EnableViewAttributes() { has_view_attributes_ = true; }
+  bool has_view_attributes() const { return has_view_attributes_; }
+
+  // Empty for a folder.
+  absl::StatusOr<ViewAttributes> GetViewAttributes(NodeId node);
+
   // truncate(2). Smaller without Options::shrink: EPERM.
   absl::Status SetSize(NodeId node, uint64_t size);
 
@@ -119,6 +129,7 @@ class Filesystem {
 
  private:
   Attributes Describe(const NodeInfo& node, OpenView* view) const;
+  absl::Status CheckWritable(const NodeInfo& node);
   absl::Status Refuse(absl::string_view view_name, const absl::Status& status);
   absl::Status Fail(const OpenView& view, absl::string_view operation,
                     const absl::Status& status);
@@ -129,6 +140,7 @@ class Filesystem {
   Log& log_;
   const Options options_;
   bool direct_io_coherent_ = true;
+  bool has_view_attributes_ = false;
   Counters counters_;
   OpenViews views_;
 };

@@ -2,9 +2,8 @@
 //
 // Left out on purpose, so that libfuse answers ENOSYS and the kernel stops
 // asking: flush (close() has nothing to wait for), fsyncdir, getlk, setlk and
-// flock (the kernel keeps the locks itself, as VMs expect), the extended
-// attributes (with getxattr the kernel would ask for security.capability before
-// every write), access (default_permissions), copy_file_range (the kernel reads
+// flock (the kernel keeps the locks itself, as VMs expect), setting extended
+// attributes, access (default_permissions), copy_file_range (the kernel reads
 // and writes instead).
 #include "fuse_ops.h"
 
@@ -20,6 +19,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "filesystem.h"
 #include "flatcow/status.h"
@@ -95,9 +96,9 @@ void Init(void* userdata, fuse_conn_info* connection) {
   connection->max_write = kMaxRequestBytes;
   Filesystem& filesystem = *static_cast<Filesystem*>(userdata);
   filesystem.SetDirectIoCoherent(connection->proto_minor >= kCoherentMinor);
-  if (AskLibrary(*connection, filesystem.wants_passthrough()).passthrough) {
-    filesystem.EnablePassthrough();
-  }
+  const Agreed agreed = AskLibrary(*connection, filesystem.wants_passthrough());
+  if (agreed.passthrough) filesystem.EnablePassthrough();
+  if (agreed.handle_killpriv_v2) filesystem.EnableViewAttributes();
 }
 
 // ---- Names and attributes
@@ -145,6 +146,52 @@ void StatFs(fuse_req_t request, fuse_ino_t) {
   const auto info = FilesystemOf(request).StatFileSystem();
   if (!info.ok()) return ReplyStatus(request, info.status());
   fuse_reply_statfs(request, &*info);
+}
+
+// ---- Extended attributes
+
+// `size` 0 asks how long the text is.
+void ReplyText(fuse_req_t request, absl::string_view text, size_t size) {
+  if (size == 0) {
+    fuse_reply_xattr(request, text.size());
+  } else if (text.size() > size) {
+    fuse_reply_err(request, ERANGE);
+  } else {
+    fuse_reply_buf(request, text.data(), text.size());
+  }
+}
+
+// Where the kernel would ask for security.capability before every write, ENOSYS
+// is the answer to the first question and the kernel asks no more.
+void GetXattr(fuse_req_t request, fuse_ino_t node, const char* name,
+              size_t size) {
+  Filesystem& filesystem = FilesystemOf(request);
+  if (!filesystem.has_view_attributes()) {
+    return void(fuse_reply_err(request, ENOSYS));
+  }
+  if (!absl::StartsWith(name, kAttributePrefix)) {
+    return void(fuse_reply_err(request, ENODATA));
+  }
+  const auto attributes = filesystem.GetViewAttributes(node);
+  if (!attributes.ok()) return ReplyStatus(request, attributes.status());
+  for (const auto& [known, value] : *attributes) {
+    if (known == name) return ReplyText(request, value, size);
+  }
+  fuse_reply_err(request, ENODATA);
+}
+
+void ListXattr(fuse_req_t request, fuse_ino_t node, size_t size) {
+  Filesystem& filesystem = FilesystemOf(request);
+  if (!filesystem.has_view_attributes()) {
+    return void(fuse_reply_err(request, ENOSYS));
+  }
+  const auto attributes = filesystem.GetViewAttributes(node);
+  if (!attributes.ok()) return ReplyStatus(request, attributes.status());
+  std::string names;
+  for (const auto& [name, value] : *attributes) {
+    names.append(name).push_back('\0');
+  }
+  ReplyText(request, names, size);
 }
 
 // ---- Views
@@ -284,6 +331,8 @@ fuse_lowlevel_ops MakeOperations() {
   operations.getattr = Guard<GetAttr>::Call;
   operations.setattr = Guard<SetAttr>::Call;
   operations.statfs = Guard<StatFs>::Call;
+  operations.getxattr = Guard<GetXattr>::Call;
+  operations.listxattr = Guard<ListXattr>::Call;
   operations.open = Guard<Open>::Call;
   operations.release = Guard<Release>::Call;
   operations.read = Guard<Read>::Call;

@@ -76,9 +76,13 @@ absl::StatusOr<Look> ImageInspector::Open(const std::string& path,
   auto facts = std::make_shared<ImageFacts>();
   facts->error = ErrnoOf(info.status());
   if (info.ok()) {
+    facts->format = info->format;
     facts->virtual_size = info->virtual_size;
+    facts->cluster_size = info->cluster_size;
+    facts->all_allocated = info->all_allocated;
     facts->data_file = info->data_file;
     facts->backing = info->backing;
+    facts->read_only = info->read_only;
     if (facts->data_file.has_value()) {
       const auto data = files_.Stat(facts->data_file->path);
       if (data.ok()) look.data_stat = *data;

@@ -25,9 +25,13 @@ namespace flatcow::daemon {
 struct ImageFacts {
   // Why it can't be used, or 0. Just the errno: opening tells the rest.
   int error = 0;
+  std::string format;
   uint64_t virtual_size = 0;  // bytes
+  uint32_t cluster_size = 0;  // bytes
+  bool all_allocated = false;
   std::optional<ImageLink> data_file;
   std::optional<ImageLink> backing;
+  std::string read_only;  // why it can only be read; empty: it can be written
 
   friend bool operator==(const ImageFacts&, const ImageFacts&) = default;
 };

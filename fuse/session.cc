@@ -197,10 +197,10 @@ class Session {
     device_ = *device;
     catalog_->ExcludeDevice(device_);
     backing_files_.Connect(fuse_session_fd(session_.get()));
-    if (AnswerInit(session_.get(), filesystem_->wants_passthrough())
-            .passthrough) {
-      filesystem_->EnablePassthrough();
-    }
+    const Agreed agreed =
+        AnswerInit(session_.get(), filesystem_->wants_passthrough());
+    if (agreed.passthrough) filesystem_->EnablePassthrough();
+    if (agreed.handle_killpriv_v2) filesystem_->EnableViewAttributes();
     return absl::OkStatus();
   }
 

@@ -38,9 +38,9 @@ absl::StatusOr<DiskShape> ShapeOf(CreateOptions& target) {
   ASSIGN_OR_RETURN(const FormatDriver* const driver,
                    FormatByName(target.format));
   // No file of the kind is looked for.
-  if (target.format == "add-cow" && target.data_file.empty()) {
-    target.data_file = "image";
-  }
+  const bool needs_data_file =
+      target.format == "add-cow" || target.format == "qcow2";
+  if (needs_data_file && target.data_file.empty()) target.data_file = "image";
   CreateOptions inner{.format = target.data_format, .size = target.size};
   if (!IsImage({.name = {}, .path = {}, .format = inner.format})) {
     RETURN_IF_ERROR(driver->check_create(target));

@@ -37,17 +37,25 @@ constexpr AmendKey kAddCowKeys[] = {
     kBackingFormat,
 };
 
+constexpr AmendKey kQcow2Keys[] = {
+    {"data_file", "NAME", "file that written clusters are in",
+     StoreText<&AmendOptions::data_file>},
+    kBackingFile,
+    kBackingFormat,
+};
+
 constexpr AmendKey kQedKeys[] = {kBackingFile, kBackingFormat};
 
 }  // namespace
 
 absl::StatusOr<absl::Span<const AmendKey>> AmendKeys(absl::string_view format) {
   if (format == "add-cow") return kAddCowKeys;
+  if (format == "qcow2") return kQcow2Keys;
   if (format == "qed") return kQedKeys;
   return absl::InvalidArgumentError(
       absl::StrCat("format '", format,
                    "' records nothing that can be amended: expected "
-                   "add-cow or qed"));
+                   "add-cow, qcow2 or qed"));
 }
 
 }  // namespace flatcow::tool

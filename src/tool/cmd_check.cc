@@ -58,6 +58,7 @@ Json ToJson(const std::string& file, const CheckResult& result) {
   const auto add = [&json](const char* key, uint64_t count) {
     if (count != 0) json[key] = count;
   };
+  add("image-end-offset", result.image_end_offset);
   add("total-clusters", result.total_clusters);
   add("corruptions", result.corruptions);
   add("corruptions-fixed", result.corruptions_fixed);
@@ -123,17 +124,28 @@ void PrintHuman(std::ostream& out, const CheckResult& result) {
         result.allocated_clusters, result.total_clusters,
         allocated * 100 / total, fragmented * 100 / allocated);
   }
+  if (result.image_end_offset != 0) {
+    out << "Image end offset: " << result.image_end_offset << '\n';
+  }
 }
 
-// Is ENOTSUP about the format, which has nothing to check, and not about a
-// feature of the image?
-bool IsUncheckedFormat(const std::string& file, const CheckOptions& check) {
+// What can't be checked when ENOTSUP is about that, and not about a feature of
+// the image; else empty.
+std::string Unchecked(const std::string& file, const CheckOptions& check) {
   InfoOptions options;
   options.format = check.format;
   options.share_writes = check.share_writes;
   const absl::StatusOr<ImageInfo> info =
       ReadImageInfo(PosixFileSystem(), file, options);
-  return info.ok() && info->format == "raw";
+  if (!info.ok()) return "";
+  if (info->format == "raw") {
+    return "format raw has nothing that could be checked";
+  }
+  if (info->format == "qcow2" && !info->data_file.has_value()) {
+    return "format qcow2 is checked only where the clusters are in an external "
+           "data file: use qemu-img check";
+  }
+  return "";
 }
 
 absl::StatusOr<int> RunCheck(const ParsedArguments& arguments,
@@ -155,13 +167,12 @@ absl::StatusOr<int> RunCheck(const ParsedArguments& arguments,
   const absl::StatusOr<CheckResult> result =
       CheckImage(PosixFileSystem(), *file, options);
   if (!result.ok()) {
-    if (ErrnoOf(result.status()) == ENOTSUP &&
-        IsUncheckedFormat(*file, options)) {
-      streams.err << "flatcow-img: check: " << Printable(*file)
-                  << ": format raw has nothing that could be checked\n";
-      return kNotSupported;
-    }
-    return result.status();
+    if (ErrnoOf(result.status()) != ENOTSUP) return result.status();
+    const std::string unchecked = Unchecked(*file, options);
+    if (unchecked.empty()) return result.status();
+    streams.err << "flatcow-img: check: " << Printable(*file) << ": "
+                << unchecked << '\n';
+    return kNotSupported;
   }
   PrintWarnings(streams, result->warnings);
   for (const std::string& problem : result->problems) {

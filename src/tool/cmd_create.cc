@@ -24,7 +24,7 @@ constexpr absl::string_view kVerb = "create";
 
 constexpr OptionSpec kOptions[] = {
     kQuietOption,
-    {'f', "format", "FMT", "format to make: add-cow, qed, raw (default: raw)"},
+    {'f', "format", "FMT", kTargetFormatOption.help},
     {'b', "backing", "NAME", "backing file, as -o backing_file="},
     kBackingFormatOption,
     {'u', "backing-unsafe", nullptr,
@@ -33,15 +33,18 @@ constexpr OptionSpec kOptions[] = {
     {'\0', "force", nullptr, "overwrite FILE if it exists"},
 };
 
-// qemu-img's line, with its keys in its order; the keys that only add-cow has
-// stand behind those of the backing file.
+// qemu-img's line, with its keys in its order: for qcow2 the cluster size comes
+// first. The keys that only add-cow has stand behind those of the backing file.
 std::string FormattedLine(const std::string& file, const CreateOptions& options,
                           const CreateResult& result) {
-  std::string line = absl::StrCat(
-      "Formatting '", file, "', fmt=", options.format, " size=", result.size);
+  std::string line =
+      absl::StrCat("Formatting '", file, "', fmt=", options.format);
   const auto add = [&line](absl::string_view key, absl::string_view value) {
     absl::StrAppend(&line, " ", key, "=", EscapeCommas(value));
   };
+  const bool qcow2 = options.format == "qcow2";
+  if (qcow2) add("cluster_size", absl::StrCat(result.cluster_size));
+  add("size", absl::StrCat(result.size));
   if (!options.backing_file.empty()) {
     add("backing_file", options.backing_file);
     add("backing_fmt", result.backing_format);
@@ -50,7 +53,13 @@ std::string FormattedLine(const std::string& file, const CreateOptions& options,
     add("image_file", options.data_file);
     add("image_fmt", options.data_format.empty() ? "raw" : options.data_format);
   }
-  if (result.cluster_size != 0) {
+  if (qcow2) {
+    add("data_file", options.data_file);
+    if (options.data_file_raw) add("data_file_raw", "on");
+    add("refcount_bits",
+        absl::StrCat(options.refcount_bits == 0 ? Qcow2Info().refcount_bits
+                                                : options.refcount_bits));
+  } else if (result.cluster_size != 0) {
     add("cluster_size", absl::StrCat(result.cluster_size));
   }
   if (options.table_size != 0) {

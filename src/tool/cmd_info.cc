@@ -2,9 +2,11 @@
 #include <cstddef>
 #include <ostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_replace.h"
 #include "command.h"
 #include "common_options.h"
 #include "display_name.h"
@@ -27,6 +29,38 @@ constexpr OptionSpec kOptions[] = {
     kOutputOption,
 };
 
+Json Qcow2Specific(const ImageInfo& info) {
+  const Qcow2Info& qcow2 = *info.qcow2;
+  const bool has_features = qcow2.version >= 3;
+  Json data = Json::object();
+  data["compat"] = has_features ? "1.1" : "0.10";
+  data["compression-type"] = qcow2.compression_type;
+  if (has_features) data["lazy-refcounts"] = qcow2.lazy_refcounts;
+  data["refcount-bits"] = qcow2.refcount_bits;
+  if (info.data_file.has_value()) {
+    data["data-file"] = info.data_file->name;
+    data["data-file-raw"] = qcow2.data_file_raw;
+  }
+  if (has_features) {
+    data["corrupt"] = qcow2.corrupt;
+    data["extended-l2"] = qcow2.extended_l2;
+  }
+  return data;
+}
+
+// What only images of this format have: qemu-img's keys in its order, if it
+// knows the format. The human form has them with spaces for dashes.
+Json FormatSpecific(const ImageInfo& info) {
+  if (info.qcow2.has_value()) return Qcow2Specific(info);
+  Json data = Json::object();
+  if (info.data_file.has_value()) {
+    data["image-file"] = info.data_file->name;
+    data["image-file-format"] = info.data_file->format;
+    data["all-allocated"] = info.all_allocated;
+  }
+  return data;
+}
+
 // qemu-img's keys in its order.
 Json ToJson(const std::string& name, const ImageInfo& info) {
   Json json = Json::object();
@@ -38,12 +72,9 @@ Json ToJson(const std::string& name, const ImageInfo& info) {
   if (info.cluster_size != 0) json["cluster-size"] = info.cluster_size;
   json["format"] = info.format;
   json["actual-size"] = info.allocated_bytes;
-  if (info.data_file.has_value()) {
+  if (Json data = FormatSpecific(info); !data.empty()) {
     json["format-specific"] = {{"type", info.format},
-                               {"data",
-                                {{"image-file", info.data_file->name},
-                                 {"image-file-format", info.data_file->format},
-                                 {"all-allocated", info.all_allocated}}}};
+                               {"data", std::move(data)}};
   }
   if (info.backing.has_value()) {
     json["full-backing-filename"] = DisplayName(name, *info.backing);
@@ -76,12 +107,12 @@ void PrintHuman(std::ostream& out, const std::string& name,
       out << "backing file format: " << Printable(backing.format) << '\n';
     }
   }
-  if (info.data_file.has_value()) {
-    out << "Format specific information:\n"
-        << "    image file: " << Printable(info.data_file->name) << '\n'
-        << "    image file format: " << Printable(info.data_file->format)
-        << '\n'
-        << "    all allocated: " << (info.all_allocated ? "true" : "false")
+  const Json data = FormatSpecific(info);
+  if (!data.empty()) out << "Format specific information:\n";
+  for (const auto& [key, value] : data.items()) {
+    out << "    " << absl::StrReplaceAll(key, {{"-", " "}}) << ": "
+        << (value.is_string() ? Printable(value.get<std::string>())
+                              : value.dump())
         << '\n';
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -22,6 +23,7 @@
 #include "flatcow/image.h"
 #include "flatcow/image_ops.h"
 #include "flatcow/printable.h"
+#include "flatcow/status.h"
 #include "map_runs.h"
 #include "output.h"
 #include "size.h"
@@ -42,6 +44,7 @@ constexpr OptionSpec kOptions[] = {
 
 // What map needs to know of the chain besides its segments.
 struct Chain {
+  std::vector<std::string> layer_names;
   std::vector<uint64_t> layer_sizes;
   // From a file's resolved path to the name to show for it.
   std::map<std::string, std::string> names;
@@ -62,14 +65,14 @@ absl::StatusOr<Chain> ReadChain(const std::string& file,
   const absl::StatusOr<std::vector<ImageInfo>> infos =
       ReadChainInfo(PosixFileSystem(), file, options);
   if (!infos.ok()) return infos.status();
-  const std::vector<std::string> names = DisplayNames(file, *infos);
   Chain chain;
+  chain.layer_names = DisplayNames(file, *infos);
   for (size_t i = 0; i < infos->size(); ++i) {
     const ImageInfo& info = (*infos)[i];
     chain.layer_sizes.push_back(info.virtual_size);
-    AddName(names[i], chain);
+    AddName(chain.layer_names[i], chain);
     if (info.data_file.has_value()) {
-      AddName(DisplayName(names[i], *info.data_file), chain);
+      AddName(DisplayName(chain.layer_names[i], *info.data_file), chain);
     }
   }
   return chain;
@@ -78,8 +81,12 @@ absl::StatusOr<Chain> ReadChain(const std::string& file,
 // Prints runs one by one, in either form.
 class Printer {
  public:
-  Printer(std::ostream& out, OutputFormat output, const Chain& chain)
-      : out_(out), json_(output == OutputFormat::kJson), chain_(chain) {
+  Printer(std::ostream& out, OutputFormat output, const std::string& file,
+          const Chain& chain)
+      : out_(out),
+        json_(output == OutputFormat::kJson),
+        file_(file),
+        chain_(chain) {
     if (json_) {
       out_ << '[';
     } else {
@@ -87,13 +94,24 @@ class Printer {
     }
   }
 
-  void Print(const MapRun& run) {
+  // Errors: ENOTSUP data that the human form has no place for, as in qemu-img.
+  absl::Status Print(const MapRun& run) {
     if (json_) {
       PrintObject(run);
     } else if (run.segment.kind == Segment::Kind::kData) {
+      if (!HasPlace(run.segment)) {
+        return MakeError(
+            ENOTSUP,
+            absl::StrCat(file_, ": the ", run.segment.length, " bytes at ",
+                         run.start, " are compressed in ",
+                         chain_.layer_names[run.segment.depth],
+                         ", so they have no place that could be shown; "
+                         "--output=json shows them"));
+      }
       PrintRow(Hex(run.start), Hex(run.segment.length),
-               Hex(run.segment.host_offset), Name(run.segment.file));
+               Hex(run.segment.host_offset), Printable(Name(run.segment.file)));
     }
+    return absl::OkStatus();
   }
 
   // What qemu-img prints for an extent of no length.
@@ -119,8 +137,7 @@ class Printer {
                 "\"present\": %s, \"zero\": %s, \"data\": %s",
                 run.start, segment.length, segment.depth,
                 Word(segment.allocated), Word(!data), Word(data));
-    if (segment.file != nullptr)
-      out_ << ", \"offset\": " << segment.host_offset;
+    if (HasPlace(segment)) out_ << ", \"offset\": " << segment.host_offset;
     out_ << '}';
     first_ = false;
   }
@@ -129,6 +146,10 @@ class Printer {
                 absl::string_view host_offset, absl::string_view file) {
     out_ << absl::StrFormat("%-16s%-16s%-16s%s\n", start, length, host_offset,
                             file);
+  }
+
+  static bool HasPlace(const Segment& segment) {
+    return segment.file != nullptr && segment.file->IsHostFile();
   }
 
   static const char* Word(bool value) { return value ? "true" : "false"; }
@@ -140,11 +161,12 @@ class Printer {
   std::string Name(const File* file) const {
     if (file == nullptr) return "";
     const auto name = chain_.names.find(file->path());
-    return Printable(name == chain_.names.end() ? file->path() : name->second);
+    return name == chain_.names.end() ? file->path() : name->second;
   }
 
   std::ostream& out_;
   const bool json_;
+  const std::string& file_;
   const Chain& chain_;
   bool first_ = true;
 };
@@ -193,10 +215,11 @@ absl::StatusOr<int> RunMap(const ParsedArguments& arguments,
   extent.offset = *start;
   const uint64_t size = (*image)->Size();
   if (*start < size) extent.length = std::min(*length, size - *start);
-  Printer printer(streams.out, *output, *chain);
+  Printer printer(streams.out, *output, *file, *chain);
   const bool changed = arguments.Has("changed");
   const auto print = [&printer, changed](const MapRun& run) {
-    if (!changed || HeldByImage(run.segment)) printer.Print(run);
+    return !changed || HeldByImage(run.segment) ? printer.Print(run)
+                                                : absl::OkStatus();
   };
   const absl::Status status =
       ForEachRun(**image, chain->layer_sizes, extent, print);

@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "size.h"
 
@@ -28,6 +29,23 @@ absl::Status StoreSize(absl::string_view value, CreateOptions& options) {
   }
   options.*member = static_cast<uint32_t>(*size);
   return absl::OkStatus();
+}
+
+absl::Status StoreRefcountBits(absl::string_view value,
+                               CreateOptions& options) {
+  if (absl::SimpleAtoi(value, &options.refcount_bits) &&
+      options.refcount_bits != 0) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("expects a number from 1 to 64, not '", value, "'"));
+}
+
+absl::Status StoreDataFileRaw(absl::string_view value, CreateOptions& options) {
+  options.data_file_raw = value == "on";
+  if (value == "on" || value == "off") return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("expects 'on' or 'off', not '", value, "'"));
 }
 
 constexpr CreateKey kBackingFile = {
@@ -59,15 +77,31 @@ constexpr CreateKey kQedKeys[] = {
      StoreSize<&CreateOptions::table_size>},
 };
 
+constexpr CreateKey kQcow2Keys[] = {
+    {"data_file", "NAME",
+     "file that written clusters go to (required; made if missing)",
+     StoreText<&CreateOptions::data_file>},
+    {"data_file_raw", "on|off",
+     "that file by itself is always the disk (default: off)", StoreDataFileRaw},
+    kBackingFile,
+    kBackingFormat,
+    kClusterSize,
+    {"refcount_bits", "COUNT",
+     "bits of a reference count, a power of two (default: 16)",
+     StoreRefcountBits},
+};
+
 }  // namespace
 
 absl::StatusOr<absl::Span<const CreateKey>> CreateKeys(
     absl::string_view format) {
   if (format == "add-cow") return kAddCowKeys;
+  if (format == "qcow2") return kQcow2Keys;
   if (format == "qed") return kQedKeys;
   if (format == "raw") return absl::Span<const CreateKey>();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "format '", format, "' can't be created: expected add-cow, qed or raw"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("format '", format,
+                   "' can't be created: expected add-cow, qcow2, qed or raw"));
 }
 
 absl::Status StoreKeys(absl::string_view list, CreateOptions& options) {

@@ -54,8 +54,8 @@ std::string ToolHelp() {
   }
   absl::StrAppend(&text, "\n", OptionLines(kToolOptions),
                   "\n"
-                  "Formats: add-cow, qed, raw. 'flatcow-img VERB --help' "
-                  "shows a verb's options.\n"
+                  "Formats: add-cow, qcow2, qed, raw. 'flatcow-img VERB "
+                  "--help' shows a verb's\noptions. "
                   "The manual is flatcow-img(1).\n");
   return text;
 }

@@ -17,33 +17,33 @@ constexpr uint64_t kStep = uint64_t{1} << 30;
 class Joiner {
  public:
   Joiner(const std::vector<uint64_t>& layer_sizes,
-         absl::FunctionRef<void(const MapRun&)> visit)
+         absl::FunctionRef<absl::Status(const MapRun&)> visit)
       : layer_sizes_(layer_sizes), visit_(visit) {}
 
-  void Add(MapRun run) {
-    if (run.segment.allocated) {
-      AddWhole(run);
-      return;
-    }
+  absl::Status Add(MapRun run) {
+    if (run.segment.allocated) return AddWhole(run);
     // Nothing holds it: cut where another layer turns out to be too short.
     const uint64_t end = run.end();
     while (run.start < end) {
       run.segment.depth = DepthOfNothing(run.start);
       run.segment.length = std::min(end, NextLayerEnd(run.start)) - run.start;
-      AddWhole(run);
+      const absl::Status status = AddWhole(run);
+      if (!status.ok()) return status;
       run.start = run.end();
     }
+    return absl::OkStatus();
   }
 
-  void Finish() {
-    if (run_.segment.length != 0) visit_(run_);
+  absl::Status Finish() {
+    return run_.segment.length == 0 ? absl::OkStatus() : visit_(run_);
   }
 
  private:
-  void AddWhole(const MapRun& run) {
-    if (Join(run_, run)) return;
-    Finish();
+  absl::Status AddWhole(const MapRun& run) {
+    if (Join(run_, run)) return absl::OkStatus();
+    const absl::Status status = Finish();
     run_ = run;
+    return status;
   }
 
   uint16_t DepthOfNothing(uint64_t offset) const {
@@ -64,7 +64,7 @@ class Joiner {
   }
 
   const std::vector<uint64_t>& layer_sizes_;
-  const absl::FunctionRef<void(const MapRun&)> visit_;
+  const absl::FunctionRef<absl::Status(const MapRun&)> visit_;
   MapRun run_;
 };
 
@@ -86,23 +86,23 @@ bool Join(MapRun& run, const MapRun& next) {
 
 absl::Status ForEachRun(BlockDevice& disk,
                         const std::vector<uint64_t>& layer_sizes, Extent extent,
-                        absl::FunctionRef<void(const MapRun&)> visit) {
+                        absl::FunctionRef<absl::Status(const MapRun&)> visit) {
   Joiner joiner(layer_sizes, visit);
   uint64_t offset = extent.offset;
   while (offset < extent.end()) {
     const uint64_t length = std::min(kStep, extent.end() - offset);
     const absl::StatusOr<SegmentList> segments = disk.Map({offset, length});
     if (!segments.ok()) {
-      joiner.Finish();
-      return segments.status();
+      const absl::Status status = joiner.Finish();
+      return status.ok() ? segments.status() : status;
     }
     for (const Segment& segment : *segments) {
-      joiner.Add({offset, segment});
+      const absl::Status status = joiner.Add({offset, segment});
+      if (!status.ok()) return status;
       offset += segment.length;
     }
   }
-  joiner.Finish();
-  return absl::OkStatus();
+  return joiner.Finish();
 }
 
 }  // namespace flatcow::tool

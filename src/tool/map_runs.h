@@ -36,11 +36,11 @@ bool Join(MapRun& run, const MapRun& next);
 // in bytes. A run that no layer holds is given the depth qemu-img gives it:
 // that of the layer below which there is nothing at that place.
 //
-// Precondition: the extent lies within the disk. Errors: those of Map(); the
-// runs before were visited.
+// Precondition: the extent lies within the disk. Errors: those of Map(), when
+// the runs before were visited; that of `visit`, which ends the work.
 absl::Status ForEachRun(BlockDevice& disk,
                         const std::vector<uint64_t>& layer_sizes, Extent extent,
-                        absl::FunctionRef<void(const MapRun&)> visit);
+                        absl::FunctionRef<absl::Status(const MapRun&)> visit);
 
 }  // namespace flatcow::tool
 

@@ -37,7 +37,7 @@ absl::StatusOr<CreateOptions> ParseTarget(const ParsedArguments& arguments,
     if (!value.has_value()) continue;
     if (format == "raw") {
       return absl::InvalidArgumentError(
-          "format raw has no backing file; take qed or add-cow");
+          "format raw has no backing file; take add-cow, qcow2 or qed");
     }
     const absl::Status status =
         StoreKeys(absl::StrCat(letter.key, "=", EscapeCommas(*value)), options);

@@ -18,7 +18,7 @@ inline constexpr OptionSpec kKeysOption = {
     "what the format needs; -o help lists the keys"};
 inline constexpr OptionSpec kTargetFormatOption = {
     'O', "output-format", "FMT",
-    "format to make: add-cow, qed, raw (default: raw)"};
+    "format to make: add-cow, qcow2, qed, raw (default: raw)"};
 inline constexpr OptionSpec kBackingFormatOption = {
     'F', "backing-format", "FMT",
     "format of the backing file, as -o backing_fmt="};

@@ -242,16 +242,15 @@ TEST_F(MountImagesTest, CirclesAndMissingFiles) {
   EXPECT_TRUE(daemon_->WaitForLog("nowhere")) << daemon_->Log();
 }
 
-TEST_F(MountImagesTest, FormatsThatComeLaterAreRefusedByName) {
+TEST_F(MountImagesTest, OtherFormatsAreRefusedByName) {
   if (!HasProgram("qemu-img")) GTEST_SKIP() << "qemu-img is not installed";
-  MustRun("qemu-img create -q -f qcow2 " + (source_ / "cloud") + " 1M");
   MakeQed(source_ / "top", "good", "qed");
   MustRun("cd " + source_.path() +
-          " && qemu-img create -q -f qed -b cloud -F "
-          "qcow2 over");
+          " && qemu-img create -q -f vmdk cloud 1M && qemu-img create -q -f "
+          "qcow2 -b cloud -F vmdk over");
   Start();
   EXPECT_EQ(OpenErrno(daemon_->File("over.raw")), ENOTSUP);
-  EXPECT_TRUE(daemon_->WaitForLog("qcow2")) << daemon_->Log();
+  EXPECT_TRUE(daemon_->WaitForLog("vmdk")) << daemon_->Log();
   EXPECT_EQ(OpenErrno(daemon_->File("top.raw")), 0);
 }
 

@@ -54,6 +54,15 @@ TEST(AmendKeysTest, QedHasNoImageFile) {
   EXPECT_THAT(Error("qed", "compat=final"), HasSubstr("unknown option"));
 }
 
+TEST(AmendKeysTest, Qcow2HasADataFile) {
+  const AmendOptions options =
+      Store("qcow2", "data_file=d,backing_file=b,backing_fmt=qed");
+  EXPECT_THAT(options.data_file, Optional(std::string("d")));
+  EXPECT_THAT(options.backing_file, Optional(std::string("b")));
+  EXPECT_THAT(options.backing_format, Optional(std::string("qed")));
+  EXPECT_EQ(options.data_format, std::nullopt);
+}
+
 TEST(AmendKeysTest, TheOnlyLayoutIsTheFinalOne) {
   EXPECT_EQ(Store("add-cow", "compat=final").compat, "final");
   EXPECT_EQ(Error("add-cow", "compat=v1"),
@@ -62,7 +71,7 @@ TEST(AmendKeysTest, TheOnlyLayoutIsTheFinalOne) {
 
 TEST(AmendKeysTest, RawRecordsNothing) {
   EXPECT_THAT(AmendKeys("raw").status().message(),
-              HasSubstr("expected add-cow or qed"));
+              HasSubstr("expected add-cow, qcow2 or qed"));
 }
 
 }  // namespace

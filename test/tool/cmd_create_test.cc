@@ -135,8 +135,8 @@ TEST_F(CreateTest, ARefusedCreateLeavesNoFile) {
 TEST_F(CreateTest, RawHasNoBackingFile) {
   MakeRaw("base", 1 << 20, 100);
   EXPECT_EQ(Refused("create -b base -F raw a"),
-            "flatcow-img: create: a: format raw has no backing file; take qed "
-            "or add-cow\n");
+            "flatcow-img: create: a: format raw has no backing file; take "
+            "add-cow, qcow2 or qed\n");
 }
 
 TEST_F(CreateTest, AnErrorNamesTheFile) {

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <endian.h>
+#include <sys/stat.h>
+
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
@@ -173,6 +177,85 @@ TEST_F(InfoQemuTest, ChainsAreQemus) {
     const std::string human = absl::StrCat("info --backing-chain ", file);
     EXPECT_EQ(Done(human).out, Qemu(human).out);
   }
+}
+
+// qcow2 with every line that there may be.
+class InfoQcow2Test : public InfoQemuTest {
+ protected:
+  void SetUp() override {
+    InfoQemuTest::SetUp();
+    if (IsSkipped()) return;
+    Qemu("create -q -f qcow2 plain.qcow2 10M");
+    Qemu("create -q -f qcow2 -o compat=0.10 old.qcow2 1M");
+    Qemu(
+        "create -q -f qcow2 -o extended_l2=on,lazy_refcounts=on,refcount_bits=1"
+        " wide.qcow2 1M");
+    Qemu("create -q -f qcow2 -o compression_type=zstd,cluster_size=4k z 1M");
+    Qemu("convert -c -O qcow2 base.raw packed.qcow2");
+    Qemu("create -q -f qcow2 -b base.raw -F raw over.qcow2");
+    Qemu("create -q -u -f qcow2 -b gone -F raw orphan.qcow2 1M");
+    Qemu("create -q -f qcow2 -b ../over.qcow2 -F qcow2 sub/top.qcow2");
+    Qemu("create -q -f qcow2 -o data_file=d1 -b base.raw -F raw data.qcow2");
+    Qemu("create -q -f qcow2 -o data_file=d2,data_file_raw=on raw.qcow2 1M");
+    QemuIo("qcow2", "data.qcow2", "write -P 1 64k 200k");
+  }
+
+  // Sets a bit of the incompatible features.
+  static void SetFeature(const std::string& image, uint64_t bit) {
+    const uint64_t before = be64toh(Peek(image, 72));
+    Poke(image, 72, htobe64(before | uint64_t{1} << bit));
+  }
+
+  static void ExpectSame(const std::string& arguments) {
+    const std::string human = absl::StrCat("info ", arguments);
+    EXPECT_EQ(Done(human).out, Qemu(human).out);
+    const std::string json = absl::StrCat("info --output=json ", arguments);
+    EXPECT_EQ(Done(json).out, Qemu(json).out);
+  }
+};
+
+TEST_F(InfoQcow2Test, OutputIsQemus) {
+  for (const char* file :
+       {"plain.qcow2", "old.qcow2", "wide.qcow2", "z", "packed.qcow2",
+        "over.qcow2", "orphan.qcow2", "sub/top.qcow2", "./over.qcow2"}) {
+    ExpectSame(file);
+  }
+  ExpectSame("--backing-chain sub/top.qcow2");
+}
+
+TEST_F(InfoQcow2Test, DirtyAndCorruptAreSaid) {
+  SetFeature("plain.qcow2", 0);
+  ExpectSame("plain.qcow2");
+  EXPECT_THAT(Done("info plain.qcow2").out,
+              HasSubstr("cleanly shut down: no\n"));
+  SetFeature("wide.qcow2", 1);
+  ExpectSame("wide.qcow2");
+  EXPECT_THAT(Done("info wide.qcow2").out, HasSubstr("corrupt: true\n"));
+}
+
+// Their space on the host counts, which QEMU leaves out.
+TEST_F(InfoQcow2Test, DataFilesAreNamedAndCounted) {
+  for (const std::string file : {"data.qcow2", "raw.qcow2"}) {
+    const std::string line = absl::StrCat("info --output=json ", file);
+    nlohmann::json ours = Done(line).Json();
+    nlohmann::json qemu = Qemu(line).Json();
+    EXPECT_GE(ours["actual-size"], qemu["actual-size"]);
+    ours.erase("actual-size");
+    qemu.erase("actual-size");
+    EXPECT_EQ(ours, qemu);
+  }
+  const uint64_t ours =
+      Done("info --output=json data.qcow2").Json()["actual-size"];
+  const uint64_t qemu =
+      Qemu("info --output=json data.qcow2").Json()["actual-size"];
+  struct stat data;
+  ASSERT_EQ(stat("d1", &data), 0);
+  EXPECT_EQ(ours, qemu + 512 * static_cast<uint64_t>(data.st_blocks));
+  EXPECT_GT(data.st_blocks, 0);
+  EXPECT_THAT(Done("info raw.qcow2").out, HasSubstr("    refcount bits: 16\n"
+                                                    "    data file: d2\n"
+                                                    "    data file raw: true\n"
+                                                    "    corrupt: false\n"));
 }
 
 TEST_F(InfoQemuTest, AMissingBackingFileMattersToTheChainOnly) {

@@ -137,6 +137,74 @@ TEST_F(MapQemuTest, OutputIsQemus) {
   }
 }
 
+// Of every kind of cluster that qcow2 has.
+class MapQcow2Test : public QemuTest {
+ protected:
+  void SetUp() override {
+    QemuTest::SetUp();
+    if (IsSkipped()) return;
+    MakeRaw("src", 1 << 20, 512 << 10);
+    Qemu("convert -c -O qcow2 src packed.qcow2");
+    Qemu("create -q -f qcow2 plain.qcow2 2M");
+    QemuIo("qcow2", "plain.qcow2", "write -P 1 64k 100k");
+    QemuIo("qcow2", "plain.qcow2", "write -P 1 1M 128k");
+    QemuIo("qcow2", "plain.qcow2", "write -z 1M 64k");
+    Qemu("create -q -f qcow2 -o extended_l2=on -b src -F raw sub.qcow2");
+    QemuIo("qcow2", "sub.qcow2", "write -P 1 66k 3k");
+    QemuIo("qcow2", "sub.qcow2", "write -z 256k 4k");
+    Qemu("create -q -f qcow2 -o data_file=data data.qcow2 1M");
+    QemuIo("qcow2", "data.qcow2", "write -P 1 64k 200k");
+    QemuIo("qcow2", "data.qcow2", "write -z 64k 64k");
+    Qemu("create -q -f qcow2 -o data_file=whole,data_file_raw=on raw.qcow2 1M");
+    QemuIo("qcow2", "raw.qcow2", "write -z 64k 64k");
+    Qemu("create -q -f qcow2 -b packed.qcow2 -F qcow2 over.qcow2 2M");
+    QemuIo("qcow2", "over.qcow2", "write -P 1 64k 64k");
+    Qemu("create -q -f qed -b over.qcow2 -F qcow2 over.qed");
+  }
+};
+
+// To us a place that is kept but not read is nothing.
+nlohmann::json WithoutUnread(nlohmann::json runs) {
+  for (nlohmann::json& run : runs) {
+    if (run["zero"]) run.erase("offset");
+  }
+  return runs;
+}
+
+TEST_F(MapQcow2Test, OutputIsQemus) {
+  for (const std::string file :
+       {"plain.qcow2", "sub.qcow2", "data.qcow2", "raw.qcow2"}) {
+    const std::string line = absl::StrCat("map ", file);
+    EXPECT_EQ(Done(line).out, Qemu(line).out) << line;
+  }
+  for (const std::string file :
+       {"packed.qcow2", "plain.qcow2", "sub.qcow2", "data.qcow2", "raw.qcow2",
+        "over.qcow2", "over.qed"}) {
+    const std::string line = absl::StrCat("map --output=json ", file);
+    EXPECT_EQ(WithoutUnread(Done(line).Json()),
+              WithoutUnread(Qemu(line).Json()))
+        << line;
+  }
+}
+
+TEST_F(MapQcow2Test, CompressedClustersHaveNoLine) {
+  for (const std::string line :
+       {"map packed.qcow2", "map over.qed", "map -s 128k over.qcow2"}) {
+    const RunResult ours = Tool(Words(line));
+    const RunResult qemu = RunProgram("qemu-img", Words(line));
+    EXPECT_EQ(ours.code, 1) << line;
+    EXPECT_EQ(qemu.code, 1) << line;
+    EXPECT_EQ(ours.out, qemu.out) << line;
+    EXPECT_THAT(ours.err, StartsWith(absl::StrCat(
+                              "flatcow-img: map: ", Words(line).back(), ": ")));
+    EXPECT_THAT(ours.err, HasSubstr("compressed in packed.qcow2"));
+    EXPECT_THAT(ours.err, HasSubstr("--output=json"));
+  }
+  // Where nothing is compressed there is a line.
+  const char* part = "map -s 64k -l 64k over.qcow2";
+  EXPECT_EQ(Done(part).out, Qemu(part).out);
+}
+
 TEST_F(MapQemuTest, PartsAreQemus) {
   for (const std::string range :
        {"-s 64k -l 300k", "-s 1000 -l 3000", "-s 2M", "-s 1M", "-l 0",

@@ -99,10 +99,10 @@ TEST_F(BashCompletionTest, EveryOptionOfAVerb) {
 }
 
 TEST_F(BashCompletionTest, ArgumentsOfOptions) {
-  const auto formats = UnorderedElementsAre("add-cow", "qed", "raw");
+  const auto formats = UnorderedElementsAre("add-cow", "qcow2", "qed", "raw");
   EXPECT_THAT(Completed({"convert", "-O", ""}), formats);
   EXPECT_THAT(Completed({"convert", "--output-format", "="}), formats);
-  EXPECT_THAT(Completed({"create", "-f", "q"}), ElementsAre("qed"));
+  EXPECT_THAT(Completed({"create", "-f", "qe"}), ElementsAre("qed"));
   EXPECT_THAT(Completed({"info", "--output", "=", "j"}), ElementsAre("json"));
   EXPECT_THAT(Completed({"check", "-r", ""}),
               UnorderedElementsAre("leaks", "all"));

@@ -48,6 +48,21 @@ TEST(CreateKeysTest, AddCowKeys) {
   EXPECT_EQ(options.cluster_size, 1048576u);
 }
 
+TEST(CreateKeysTest, Qcow2Keys) {
+  const CreateOptions options =
+      Store("qcow2",
+            "data_file=d,data_file_raw=on,backing_file=b,backing_fmt=qed,"
+            "cluster_size=4k,refcount_bits=8");
+  EXPECT_EQ(options.data_file, "d");
+  EXPECT_TRUE(options.data_file_raw);
+  EXPECT_EQ(options.backing_file, "b");
+  EXPECT_EQ(options.backing_format, "qed");
+  EXPECT_EQ(options.cluster_size, 4096u);
+  EXPECT_EQ(options.refcount_bits, 8u);
+  EXPECT_FALSE(
+      Store("qcow2", "data_file_raw=on,data_file_raw=off").data_file_raw);
+}
+
 TEST(CreateKeysTest, ADoubleCommaIsAComma) {
   EXPECT_EQ(Store("qed", "backing_file=a,,b,cluster_size=4k").backing_file,
             "a,b");
@@ -85,12 +100,16 @@ TEST(CreateKeysTest, BadValuesAreRefused) {
   EXPECT_THAT(Error("qed", "cluster_size=0"), HasSubstr("between 1 and"));
   EXPECT_THAT(Error("qed", "cluster_size=4G"), HasSubstr("between 1 and"));
   EXPECT_THAT(Error("qed", "backing_file="), HasSubstr("needs a value"));
+  EXPECT_EQ(Error("qcow2", "data_file_raw=yes"),
+            "option data_file_raw: expects 'on' or 'off', not 'yes'");
+  for (const char* list : {"refcount_bits=8k", "refcount_bits=0"}) {
+    EXPECT_THAT(Error("qcow2", list), HasSubstr("expects a number")) << list;
+  }
 }
 
 TEST(CreateKeysTest, OnlySomeFormatsCanBeCreated) {
-  EXPECT_FALSE(CreateKeys("qcow2").ok());
-  EXPECT_THAT(CreateKeys("qcow2").status().message(),
-              HasSubstr("add-cow, qed or raw"));
+  EXPECT_THAT(CreateKeys("vmdk").status().message(),
+              HasSubstr("add-cow, qcow2, qed or raw"));
 }
 
 }  // namespace

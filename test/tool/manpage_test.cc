@@ -190,7 +190,7 @@ TEST_F(ManpageTest, KeysOfCreate) {
     GTEST_SKIP() << "FLATCOW_IMG_BINARY or FLATCOW_MAN_DIR is not set";
   }
   Options keys;
-  for (const char* format : {"add-cow", "qed", "raw"}) {
+  for (const char* format : {"add-cow", "qcow2", "qed", "raw"}) {
     const std::string help = Help(Environment("FLATCOW_IMG_BINARY"),
                                   {"create", "-f", format, "-o", "help"});
     for (const std::string& line : Lines(help)) {
@@ -207,13 +207,15 @@ TEST_F(ManpageTest, KeysOfAmend) {
   if (!Have("FLATCOW_IMG_BINARY")) {
     GTEST_SKIP() << "FLATCOW_IMG_BINARY or FLATCOW_MAN_DIR is not set";
   }
-  const std::string help = Help(Environment("FLATCOW_IMG_BINARY"),
-                                {"amend", "-f", "add-cow", "-o", "help"});
   Options keys;
-  for (const std::string& line : Lines(help)) {
-    if (!absl::StartsWith(line, "  ")) continue;
-    const std::string word = Words(line)[0];
-    keys.insert(word.substr(0, word.find('=')));
+  for (const char* format : {"add-cow", "qcow2", "qed"}) {
+    const std::string help = Help(Environment("FLATCOW_IMG_BINARY"),
+                                  {"amend", "-f", format, "-o", "help"});
+    for (const std::string& line : Lines(help)) {
+      if (!absl::StartsWith(line, "  ")) continue;
+      const std::string word = Words(line)[0];
+      keys.insert(word.substr(0, word.find('=')));
+    }
   }
   EXPECT_THAT(PageOptions(ReadPage("flatcow-img.1"), "amend", "Cm"),
               ContainerEq(keys));

@@ -95,8 +95,10 @@ std::vector<MapRun> Runs(MappedDisk& disk, Extent extent,
                          const std::vector<uint64_t>& layer_sizes) {
   std::vector<MapRun> runs;
   const absl::Status status =
-      ForEachRun(disk, layer_sizes, extent,
-                 [&runs](const MapRun& run) { runs.push_back(run); });
+      ForEachRun(disk, layer_sizes, extent, [&runs](const MapRun& run) {
+        runs.push_back(run);
+        return absl::OkStatus();
+      });
   EXPECT_TRUE(status.ok()) << status;
   return runs;
 }
@@ -153,6 +155,21 @@ TEST(ForEachRunTest, NothingHasTheDepthOfTheLayerThatEndsTheChainThere) {
   // A layer behind a short one is not reached.
   EXPECT_THAT(Runs(disk, {0, 4000}, {4000, 1000, 3000}),
               ElementsAre(Nothing(0, 1000, 2), Nothing(1000, 3000, 0)));
+}
+
+TEST(ForEachRunTest, AnErrorOfTheVisitorEndsIt) {
+  MappedDisk disk(uint64_t{64} << 40, [](uint64_t cluster) -> Segment {
+    return {cluster % 2 == 0 ? kData : kZero, true, 0, 0, nullptr, 0};
+  });
+  int visits = 0;
+  const absl::Status status = ForEachRun(
+      disk, {disk.Size()}, {0, disk.Size()}, [&visits](const MapRun&) {
+        return ++visits == 2 ? absl::CancelledError("enough")
+                             : absl::OkStatus();
+      });
+  EXPECT_EQ(status.message(), "enough");
+  EXPECT_EQ(visits, 2);
+  EXPECT_EQ(disk.map_calls(), 1u);
 }
 
 TEST(ForEachRunTest, AHugeDiskIsMappedInBoundedSteps) {

@@ -19,7 +19,7 @@ struct ArgumentKind {
 
 // "human|json" is one of two words, FMT a format, NAME a file.
 inline ArgumentKind KindOf(absl::string_view argument) {
-  if (argument == "FMT") return {{"add-cow", "qed", "raw"}, false};
+  if (argument == "FMT") return {{"add-cow", "qcow2", "qed", "raw"}, false};
   if (argument.find('|') != absl::string_view::npos) {
     return {absl::StrSplit(argument, '|'), false};
   }
