@@ -25,7 +25,7 @@ inline std::array<uint8_t, qed::kHeaderBytes> SampleQedHeader() {
   return qed::SerializeHeader(header);
 }
 
-inline std::array<uint8_t, addcow::kHeaderBytes> SampleAddCowHeader() {
+inline std::vector<uint8_t> SampleAddCowHeader() {
   addcow::Header header;
   header.backing_name_offset = addcow::kHeaderBytes;
   header.backing_name_size = 8;

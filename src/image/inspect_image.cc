@@ -66,7 +66,8 @@ absl::StatusOr<ImageInfo> Inspect(FileSystem& file_system, const File& file,
     const absl::Status added =
         AddDataFile(file_system, *header.data_file, depth, info);
     if (!added.ok()) {
-      return AnnotateLink(added, file, "image file", *header.data_file);
+      return AnnotateLink(added, file, DataFileRole(*driver),
+                          *header.data_file);
     }
     info.virtual_size = header.virtual_size.value_or(info.virtual_size);
   }

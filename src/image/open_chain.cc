@@ -34,6 +34,34 @@ struct FoundChain {
   std::shared_ptr<const BackingLayer> below;  // what others have open; or null
 };
 
+// Until the lock is there the file may have given its place to another one:
+// writes to it would be lost.
+absl::Status TakeLock(FileSystem& file_system, ChainFile& file, LockRole role) {
+  file.lock = std::make_unique<ImageLock>(*file.file);
+  RETURN_IF_ERROR(file.lock->Take(role));
+  ASSIGN_OR_RETURN(const FileStat own, file.file->Stat());
+  const auto there = file_system.Stat(file.file->path());
+  if (!there.ok() || there->id == own.id) return absl::OkStatus();
+  return MakeError(EBUSY, absl::StrCat(file.file->path(),
+                                       ": another file took its place while it "
+                                       "was being opened; try again"));
+}
+
+// QEMU looks for a data file of a relative name somewhere else.
+absl::Status ExplainMissing(FileSystem& file_system, const absl::Status& status,
+                            const ChainLayer& layer, const ImageLink& link) {
+  if (ErrnoOf(status) != ENOENT || layer.driver != &kQcow2Format ||
+      link.path == link.name || !file_system.Stat(link.name).ok()) {
+    return status;
+  }
+  return MakeError(ENOENT,
+                   absl::StrCat(status.message(),
+                                "; there is one in the working directory, "
+                                "where QEMU looks for it: 'amend -o "
+                                "data_file=NAME' records a name relative to "
+                                "the image"));
+}
+
 class ChainOpener {
  public:
   ChainOpener(FileSystem& file_system, const OpenOptions& options,
@@ -104,8 +132,7 @@ absl::Status ChainOpener::Lock(ChainFile& file, const Place* place) {
   const bool plain = role_ == LockRole::kNone || role_ == LockRole::kShared;
   const LockRole role = plain || place->written ? role_ : LockRole::kBacking;
   if (role == LockRole::kNone) return absl::OkStatus();
-  file.lock = std::make_unique<ImageLock>(*file.file);
-  return file.lock->Take(role);
+  return TakeLock(file_system_, file, role);
 }
 
 // ---- Finding ----
@@ -124,7 +151,9 @@ absl::Status ChainOpener::FindData(FoundLayer& found, const Place* place) {
   }
   auto data = OpenFile(link.path, place, Part::kData);
   if (!data.ok()) {
-    return AnnotateLink(data.status(), *layer.image.file, "image file", link);
+    return AnnotateLink(
+        ExplainMissing(file_system_, data.status(), layer, link),
+        *layer.image.file, DataFileRole(*layer.driver), link);
   }
   layer.data = *std::move(data);
   return Lock(*layer.data, place);
@@ -344,8 +373,7 @@ absl::StatusOr<ChainFile> OpenLocked(FileSystem& file_system,
   ChainFile result;
   ASSIGN_OR_RETURN(result.file, file_system.Open(path, Access::kReadOnly));
   if (role == LockRole::kNone) return result;
-  result.lock = std::make_unique<ImageLock>(*result.file);
-  RETURN_IF_ERROR(result.lock->Take(role));
+  RETURN_IF_ERROR(TakeLock(file_system, result, role));
   return result;
 }
 

@@ -78,6 +78,10 @@ absl::StatusOr<ImageLink> Commit::FindBase() {
                    Lock(path_, options_.format, LockRole::kImageReadWrite));
   above_.push_back(std::move(image));
   const FormatHeader& header = above_.front().header;
+  if (!header.read_only.empty() && !options_.keep) {
+    return MakeError(
+        EROFS, absl::StrCat(path_, ": can't be emptied: ", header.read_only));
+  }
   if (!header.backing.has_value()) {
     return MakeError(EINVAL,
                      absl::StrCat(path_, ": has no backing file to commit to"));

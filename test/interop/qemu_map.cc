@@ -89,6 +89,7 @@ std::string FlatcowMap(FileSystem& files, const std::string& path) {
         runs.Add({run.start, segment.length, segment.depth, segment.allocated,
                   segment.kind != Segment::Kind::kZero,
                   placed ? static_cast<int64_t>(segment.host_offset) : -1});
+        return absl::OkStatus();
       }));
   return runs.Print();
 }

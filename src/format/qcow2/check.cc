@@ -170,6 +170,7 @@ void Scan::CountCluster(uint64_t cluster, uint64_t count, uint64_t uses) {
 absl::Status Scan::CheckRefcounts() {
   const std::vector<uint64_t> used = map_.UsedClusters(header_);
   ASSIGN_OR_RETURN(const FileStat stat, file_.Stat());
+  const uint64_t clusters = DivideRoundingUp(stat.size, header_.cluster_size());
   auto next = used.begin();
   const auto take = [&] {
     const uint64_t cluster = *next;
@@ -180,6 +181,8 @@ absl::Status Scan::CheckRefcounts() {
   };
   RETURN_IF_ERROR(ScanRefcounts(
       file_, header_, map_, stat.size, [&](uint64_t cluster, uint64_t count) {
+        // What counts for nothing in the file is no space that is lost.
+        if (cluster >= clusters) return;
         while (next != used.end() && *next < cluster) {
           const auto [missing, uses] = take();
           CountCluster(missing, 0, uses);

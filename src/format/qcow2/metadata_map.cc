@@ -6,6 +6,7 @@
 #include "base/byte_order.h"
 #include "base/checked_math.h"
 #include "base/status_macros.h"
+#include "format/qcow2/bitmap_clusters.h"
 #include "format/qcow2/l2_entry.h"
 #include "format/qcow2/refcounts.h"
 #include "format/table_scan.h"
@@ -40,6 +41,8 @@ std::vector<uint64_t> MetadataMap::UsedClusters(const Header& header) const {
   for (const uint64_t block : blocks) {
     if (block != 0) clusters.push_back(block >> header.cluster_bits);
   }
+  clusters.insert(clusters.end(), bitmap_clusters.begin(),
+                  bitmap_clusters.end());
   std::sort(clusters.begin(), clusters.end());
   return clusters;
 }
@@ -74,6 +77,7 @@ absl::StatusOr<MetadataMap> ReadMetadataMap(const File& file,
         map.blocks[index] = SwapBytes(word) & kOffsetMask;
         return absl::OkStatus();
       }));
+  RETURN_IF_ERROR(AddBitmapClusters(file, header, map.bitmap_clusters));
   return map;
 }
 

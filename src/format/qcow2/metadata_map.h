@@ -26,6 +26,7 @@ struct MetadataMap {
   // Offsets of the refcount blocks, by their place in the refcount table; 0:
   // there is none.
   std::vector<uint64_t> blocks;
+  std::vector<uint64_t> bitmap_clusters;
 
   // Number of each cluster that is in use, one for each use, ascending.
   std::vector<uint64_t> UsedClusters(const Header& header) const;

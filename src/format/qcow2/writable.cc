@@ -41,6 +41,7 @@ absl::StatusOr<Header> PrepareForWriting(File& file, File& data_file,
   if (sound) {
     ASSIGN_OR_RETURN(sound, AreInUse(file, header, map, stat.size));
   }
+  if (drops_something) map.bitmap_clusters.clear();
   Syncer syncer;
   if (!sound) {
     ASSIGN_OR_RETURN(
