@@ -153,7 +153,7 @@ class AddCowHeaderPath final : public Path {
   }
 
  private:
-  const std::array<uint8_t, addcow::kHeaderBytes> bytes_ = SampleAddCowHeader();
+  const std::vector<uint8_t> bytes_ = SampleAddCowHeader();
 };
 
 template <typename T, typename... Arguments>

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "format/addcow/header.h"
 #include "format/qed/header.h"
