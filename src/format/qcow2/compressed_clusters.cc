@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/byte_order.h"
 #include "base/checked_math.h"
+#include "base/helper_threads.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
 #include "format/qcow2/decompress.h"
@@ -17,6 +18,12 @@
 #include "io/read_to_end.h"
 
 namespace flatcow::qcow2 {
+namespace {
+
+// Less takes less time than waking another thread saves.
+constexpr size_t kWorthSharing = 32 << 10;
+
+}  // namespace
 
 CompressedClusters::CompressedClusters(const File& file, const Header& header,
                                        const TableTree& tree,
@@ -71,16 +78,26 @@ absl::Status CompressedClusters::ReadPart(uint64_t offset,
 
 absl::StatusOr<size_t> CompressedClusters::Read(
     uint64_t offset, absl::Span<uint8_t> buffer) const {
+  if (buffer.empty()) return 0;
   const uint64_t cluster_size = uint64_t{1} << cluster_bits_;
-  for (size_t done = 0; done < buffer.size();) {
-    const uint64_t at = offset + done;
-    const size_t length = static_cast<size_t>(std::min<uint64_t>(
-        buffer.size() - done, cluster_size - (at & (cluster_size - 1))));
-    const auto target = buffer.subspan(done, length);
-    RETURN_IF_ERROR(length == cluster_size ? Decompress(at, target)
-                                           : ReadPart(at, target));
-    done += length;
+  const uint64_t first = offset >> cluster_bits_;
+  const uint64_t last = (offset + buffer.size() - 1) >> cluster_bits_;
+  std::vector<absl::Status> results(last - first + 1);
+  const auto read = [&](size_t index) {
+    const uint64_t cluster = (first + index) << cluster_bits_;
+    const uint64_t begin = std::max(offset, cluster);
+    const uint64_t end =
+        std::min(offset + buffer.size(), cluster + cluster_size);
+    const auto target = buffer.subspan(begin - offset, end - begin);
+    results[index] = target.size() == cluster_size ? Decompress(begin, target)
+                                                   : ReadPart(begin, target);
+  };
+  if (buffer.size() < kWorthSharing) {
+    for (size_t i = 0; i < results.size(); ++i) read(i);
+  } else {
+    HelperThreads::Get().Run(results.size(), read);
   }
+  for (const absl::Status& status : results) RETURN_IF_ERROR(status);
   return buffer.size();
 }
 

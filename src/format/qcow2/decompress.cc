@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "format/qcow2/decompress.h"
 
-#include <zlib.h>
+#include <libdeflate.h>
 #include <zstd.h>
 
 #include <memory>
@@ -11,30 +11,10 @@ namespace {
 
 // The state of a decompressor is larger than most clusters, so a thread keeps
 // its own.
-class Inflater {
- public:
-  Inflater() : ready_(inflateInit2(&stream_, -12) == Z_OK) {}
-  ~Inflater() {
-    if (ready_) inflateEnd(&stream_);
+struct FreeDecompressor {
+  void operator()(libdeflate_decompressor* decompressor) const {
+    libdeflate_free_decompressor(decompressor);
   }
-  Inflater(const Inflater&) = delete;
-  Inflater& operator=(const Inflater&) = delete;
-
-  bool Run(absl::Span<const uint8_t> source, absl::Span<uint8_t> target) {
-    if (!ready_ || inflateReset(&stream_) != Z_OK) return false;
-    stream_.next_in = const_cast<uint8_t*>(source.data());
-    stream_.avail_in = static_cast<uInt>(source.size());
-    stream_.next_out = target.data();
-    stream_.avail_out = static_cast<uInt>(target.size());
-    const int result = inflate(&stream_, Z_FINISH);
-    // Z_BUF_ERROR: there is more than the target holds.
-    return (result == Z_STREAM_END || result == Z_BUF_ERROR) &&
-           stream_.avail_out == 0;
-  }
-
- private:
-  z_stream stream_{};
-  const bool ready_;
 };
 
 struct FreeContext {
@@ -45,8 +25,15 @@ struct FreeContext {
 
 bool DecompressDeflate(absl::Span<const uint8_t> source,
                        absl::Span<uint8_t> target) {
-  thread_local Inflater inflater;
-  return inflater.Run(source, target);
+  thread_local const std::unique_ptr<libdeflate_decompressor, FreeDecompressor>
+      decompressor(libdeflate_alloc_decompressor());
+  if (decompressor == nullptr) return false;
+  size_t used = 0;
+  size_t filled = 0;
+  return libdeflate_deflate_decompress_ex(
+             decompressor.get(), source.data(), source.size(), target.data(),
+             target.size(), &used, &filled) == LIBDEFLATE_SUCCESS &&
+         filled == target.size();
 }
 
 bool DecompressZstd(absl::Span<const uint8_t> source,
