@@ -347,7 +347,7 @@ absl::Status Overlay::Shrink(uint64_t new_size) {
 absl::Status Overlay::Grow(uint64_t new_size) {
   Layer& layer = chain_.top();
   RETURN_IF_ERROR(ZeroPastOldEnd());
-  RETURN_IF_ERROR(RunRounds());
+  if (layer.HasDirtyMetadata()) RETURN_IF_ERROR(RunRounds());
   RETURN_IF_ERROR(layer.PrepareGrow(new_size, chain_.backing_size(), syncer_));
   RETURN_IF_ERROR(RunRounds());
   RETURN_IF_ERROR(layer.FinishResize(new_size, syncer_));

@@ -219,6 +219,10 @@ class MetadataPages {
   // run out of it. Cheap when called again.
   absl::Status EnsureSpace(uint64_t first_word, uint64_t count);
 
+  // Forgets every page, none of which is dirty: the file has been changed by
+  // others. Nothing else may be under way but HasDirty().
+  void Forget() { cache_->Drop(owner_); }
+
   // Allows words up to `length` bytes. Nothing else may be under way.
   void SetLength(uint64_t length) { length_ = length; }
 

@@ -258,6 +258,16 @@ class VerbsInteropTest : public QemuTest,
     EXPECT_EQ(check.code, 0) << name << check.out << check.err;
   }
 
+  // The same for a data file that is the disk, which QEMU leaves whole clusters
+  // long.
+  static void ExpectSameDataFile(const std::string& name) {
+    const RunResult result = RunProgram(
+        "qemu-img",
+        {"compare", "-f", "raw", "-F", "raw", "qemu/" + name, "ours/" + name});
+    EXPECT_THAT(result.out, testing::EndsWith("Images are identical.\n"))
+        << name << result.err;
+  }
+
   // What both images show, in raw files. QEMU takes the name of a data file to
   // be relative to the working directory. Return values: their name and format.
   static std::string FlatCopies(const std::string& name) {
@@ -388,7 +398,7 @@ TEST_P(VerbsInteropTest, ConvertToQcow2) {
       "convert @ -O qcow2 -o data_file=flat.data,data_file_raw=on,"
       "cluster_size=4k,refcount_bits=1 $ flat");
   ExpectSameDisk("flat", "qcow2");
-  ExpectSameDisk("flat.data", "raw");
+  ExpectSameDataFile("flat.data");
   ExpectSameInfo("flat", "cluster-size");
   ExpectSameInfo("flat", "format-specific");
 }

@@ -19,7 +19,8 @@ namespace {
 constexpr uint32_t kExtensionBitmaps = 0x23852875;
 constexpr uint64_t kMaxBitmaps = 65535;
 constexpr uint64_t kMaxDirectoryBytes = 64 << 20;
-constexpr uint64_t kMaxTableEntries = 1 << 27;
+// Of all bitmaps together.
+constexpr uint64_t kMaxTableEntries = 1 << 24;
 constexpr uint64_t kMaxClusters = 1 << 22;
 constexpr uint64_t kEntryHeadBytes = 24;
 
@@ -39,7 +40,7 @@ absl::StatusOr<bool> AddTable(const File& file, const Header& header,
                               std::vector<uint64_t>& clusters) {
   const Extent table{offset, entries * sizeof(uint64_t)};
   if (!IsAligned(offset, header.cluster_size()) || offset > kMaxHostOffset ||
-      entries > kMaxTableEntries || !AddClusters(table, header, clusters)) {
+      !AddClusters(table, header, clusters)) {
     return false;
   }
   bool fits = true;
@@ -75,9 +76,12 @@ absl::Status AddBitmapClusters(const File& file, const Header& header,
     return absl::OkStatus();
   }
   uint64_t at = directory.offset;
+  uint64_t all_entries = 0;
   for (uint64_t i = 0; i < bitmaps; ++i) {
     if (at + kEntryHeadBytes > directory.end()) break;
     RETURN_IF_ERROR(ReadToEnd(file, at, absl::MakeSpan(bytes)).status());
+    all_entries += LoadBig32(&bytes[8]);
+    if (all_entries > kMaxTableEntries) break;
     ASSIGN_OR_RETURN(const bool added,
                      AddTable(file, header, LoadBig64(bytes.data()),
                               LoadBig32(&bytes[8]), clusters));

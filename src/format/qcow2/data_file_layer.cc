@@ -33,7 +33,7 @@ absl::StatusOr<std::unique_ptr<Layer>> DataFileLayer::Open(
 absl::Status DataFileLayer::StartSpace() {
   ASSIGN_OR_RETURN(const FileStat stat, file_.Stat());
   MutexLock lock(table_mutex_);
-  space_.emplace(file_, *pages_, header_, stat.size);
+  space_.emplace(file_, pages_, header_, stat.size);
   return absl::OkStatus();
 }
 
@@ -45,9 +45,9 @@ absl::StatusOr<uint64_t> DataFileLayer::FindOrAddTable(uint64_t guest_offset) {
   if (table != 0) return table;
   const TableGeometry& geometry = tree_->geometry();
   const uint64_t word = geometry.L1Word(geometry.L1Index(guest_offset));
-  RETURN_IF_ERROR(pages_->EnsureSpace(word, 1));
+  RETURN_IF_ERROR(pages_.EnsureSpace(word, 1));
   ASSIGN_OR_RETURN(table, space_->Take());
-  if (absl::Status status = pages_->Modify(
+  if (absl::Status status = pages_.Modify(
           word, 1,
           [&](uint64_t, uint64_t) { return SwapBytes(table | kEntryCopied); });
       !status.ok()) {
@@ -70,7 +70,7 @@ absl::Status DataFileLayer::ModifyEntries(uint64_t table, Extent units,
   const uint64_t entry_words = header_.entry_words();
   const Extent words = WordsOf(table, units);
   const uint64_t first = RoundDown(units.offset, header_.cluster_size());
-  return pages_->Modify(
+  return pages_.Modify(
       words.offset, words.length, [&](uint64_t word, uint64_t old) {
         const uint64_t index = word - words.offset;
         Entry entry{.guest_offset =
@@ -103,7 +103,7 @@ absl::StatusOr<Reservation> DataFileLayer::Reserve(Extent clusters) {
   const uint64_t length =
       std::min(clusters.length, reach - clusters.offset % reach);
   const Extent words = WordsOf(table, {clusters.offset, length});
-  RETURN_IF_ERROR(pages_->EnsureSpace(words.offset, words.length));
+  RETURN_IF_ERROR(pages_.EnsureSpace(words.offset, words.length));
   return Reservation{.guest_offset = clusters.offset,
                      .length = length,
                      .host_offset = clusters.offset,
@@ -123,7 +123,7 @@ absl::Status DataFileLayer::MarkZero(Extent clusters) {
     const Extent units{clusters.offset, length};
     ASSIGN_OR_RETURN(const uint64_t table, FindOrAddTable(units.offset));
     const Extent words = WordsOf(table, units);
-    RETURN_IF_ERROR(pages_->EnsureSpace(words.offset, words.length));
+    RETURN_IF_ERROR(pages_.EnsureSpace(words.offset, words.length));
     RETURN_IF_ERROR(
         ModifyEntries(table, units, [this](const Entry& entry, uint64_t old) {
           if (entry.is_bitmap) {
@@ -144,21 +144,21 @@ absl::Status DataFileLayer::MarkZero(Extent clusters) {
 // What is copied has both a new table's refcount and its L1 entry, or neither.
 void DataFileLayer::BeginRound() {
   MutexLock lock(table_mutex_);
-  pages_->CopyDirty();
+  pages_.CopyDirty();
   dropped_in_round_ = std::move(dropped_);
   dropped_.clear();
 }
 
 void DataFileLayer::AbandonRound() {
   MutexLock lock(table_mutex_);
-  pages_->ReturnCopies();
+  pages_.ReturnCopies();
   dropped_.insert(dropped_.end(), dropped_in_round_.begin(),
                   dropped_in_round_.end());
   dropped_in_round_.clear();
 }
 
 absl::Status DataFileLayer::WriteRound(Syncer& syncer) {
-  if (!pages_->HasCopies() && file_synced_) return absl::OkStatus();
+  if (!pages_.HasCopies() && file_synced_) return absl::OkStatus();
   const Extent header{0, header_.cluster_size()};
   const Extent l1 = tree_->geometry().l1_extent();
   const Extent refcount_table{
@@ -168,15 +168,15 @@ absl::Status DataFileLayer::WriteRound(Syncer& syncer) {
   std::sort(last.begin(), last.end(), [](const Extent& a, const Extent& b) {
     return a.offset < b.offset;
   });
-  RETURN_IF_ERROR(pages_->WriteCopies(last, /*inside=*/false));
+  RETURN_IF_ERROR(pages_.WriteCopies(last, /*inside=*/false));
   RETURN_IF_ERROR(syncer.Sync(file_));
   file_synced_ = true;
   for (const Extent& part : {refcount_table, l1}) {
-    if (!pages_->HasCopiesIn(part)) continue;
-    RETURN_IF_ERROR(pages_->WriteCopies({part}, /*inside=*/true));
+    if (!pages_.HasCopiesIn(part)) continue;
+    RETURN_IF_ERROR(pages_.WriteCopies({part}, /*inside=*/true));
     RETURN_IF_ERROR(syncer.Sync(file_));
   }
-  pages_->FinishCopies();
+  pages_.FinishCopies();
   MutexLock lock(table_mutex_);
   // A failure leaves a cluster that nothing uses.
   for (const uint64_t table : std::exchange(dropped_in_round_, {})) {
@@ -224,6 +224,8 @@ absl::Status DataFileLayer::EnlargeTables(uint64_t size, Syncer& syncer) {
                    BuildMetadata(file_, header_, std::move(map), size, syncer));
   RETURN_IF_ERROR(WriteHeaderFields(file_, header_, built, syncer));
   header_ = built;
+  pages_.Forget();
+  tree_.emplace(file_, pages_, GeometryOf(header_), TableOffset);
   RETURN_IF_ERROR(Load());
   return StartSpace();
 }
@@ -258,7 +260,7 @@ absl::Status DataFileLayer::PrepareGrow(uint64_t new_size,
                       std::min(end - first_new, reach - first_new % reach)};
     ASSIGN_OR_RETURN(const uint64_t table, FindOrAddTable(rest.offset));
     const Extent words = WordsOf(table, rest);
-    RETURN_IF_ERROR(pages_->EnsureSpace(words.offset, words.length));
+    RETURN_IF_ERROR(pages_.EnsureSpace(words.offset, words.length));
     return SetData(table, rest);
   }
   const uint64_t below = RoundUp(std::min(new_size, backing_size), unit);
@@ -309,7 +311,7 @@ absl::StatusOr<bool> DataFileLayer::HasEntries(uint64_t table,
     const auto rest =
         absl::MakeSpan(entries).first(static_cast<size_t>(words.length - done));
     ASSIGN_OR_RETURN(const size_t count,
-                     pages_->Read(words.offset + done, rest));
+                     pages_.Read(words.offset + done, rest));
     if (std::any_of(rest.begin(), rest.begin() + static_cast<ptrdiff_t>(count),
                     [](uint64_t entry) { return entry != 0; })) {
       return true;

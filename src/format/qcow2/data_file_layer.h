@@ -40,12 +40,12 @@ class DataFileLayer final : public Qcow2Layer {
   absl::Status Publish(const Reservation& reservation) override;
   absl::Status MarkZero(Extent clusters) override;
 
-  bool HasDirtyMetadata() const override { return pages_->HasDirty(); }
+  bool HasDirtyMetadata() const override { return pages_.HasDirty(); }
   void BeginRound() override;
   absl::Status WriteRound(Syncer& syncer) override;
   void AbandonRound() override;
-  void Freeze() override { pages_->Freeze(); }
-  bool WantsRound() const override { return pages_->WantsRound(); }
+  void Freeze() override { pages_.Freeze(); }
+  bool WantsRound() const override { return pages_.WantsRound(); }
 
   absl::Status CheckSize(uint64_t new_size) const override;
   absl::Status PrepareGrow(uint64_t new_size, uint64_t backing_size,

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstdint>
 
+#include "base/byte_order.h"
 #include "flatcow/extent.h"
 #include "format/qcow2/header.h"
 #include "format/table_geometry.h"
@@ -23,6 +24,11 @@ inline constexpr uint64_t kEntryCopied = uint64_t{1} << 63;
 inline constexpr uint32_t kSubclusters = 32;
 // In the second word of an extended entry.
 inline constexpr uint64_t kAllSubclusters = 0xffffffff;
+
+// Of a word of the L1 table as it was read.
+inline uint64_t TableOffset(uint64_t word) {
+  return SwapBytes(word) & kOffsetMask;
+}
 
 inline TableGeometry GeometryOf(const Header& header) {
   return TableGeometry(

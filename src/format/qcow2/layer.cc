@@ -13,19 +13,18 @@
 #include "flatcow/status.h"
 
 namespace flatcow::qcow2 {
-namespace {
-
-uint64_t TableOffset(uint64_t word) { return SwapBytes(word) & kOffsetMask; }
-
-}  // namespace
-
 Qcow2Layer::Qcow2Layer(File& file, File* data_file, const Header& header,
                        const LayerOptions& options)
     : file_(file),
       data_file_(data_file != nullptr ? *data_file : file),
       header_(header),
       size_(header.size),
-      cache_(options.cache) {}
+      pages_(options.cache, file, 0, std::numeric_limits<int64_t>::max()) {
+  tree_.emplace(file_, pages_, GeometryOf(header_), TableOffset);
+  if (data_file == nullptr) {
+    compressed_.emplace(file_, header_, *tree_, pages_, options.cache);
+  }
+}
 
 absl::StatusOr<std::unique_ptr<Layer>> Qcow2Layer::Open(
     File& file, File* data_file, const Header& header,
@@ -37,11 +36,6 @@ absl::StatusOr<std::unique_ptr<Layer>> Qcow2Layer::Open(
 }
 
 absl::Status Qcow2Layer::Load() {
-  pages_.emplace(cache_, file_, 0, std::numeric_limits<int64_t>::max());
-  tree_.emplace(file_, *pages_, GeometryOf(header_), TableOffset);
-  if (!header_.has_data_file()) {
-    compressed_.emplace(file_, header_, *tree_, *pages_, cache_);
-  }
   ASSIGN_OR_RETURN(const FileStat stat, file_.Stat());
   ASSIGN_OR_RETURN(const FileStat data_stat, data_file_.Stat());
   data_end_.store(data_stat.size);
@@ -74,7 +68,7 @@ absl::StatusOr<bool> Qcow2Layer::CheckBad(
     uint64_t guest, uint64_t l2_word, absl::Span<const uint64_t> entry) const {
   std::array<uint64_t, 2> again;
   const auto words = absl::MakeSpan(again).first(entry.size());
-  RETURN_IF_ERROR(pages_->Read(l2_word, words).status());
+  RETURN_IF_ERROR(pages_.Read(l2_word, words).status());
   for (uint64_t& word : words) word = SwapBytes(word);
   if (words != entry) return false;
   return BadEntry(tree_->geometry().L2Index(guest), l2_word, entry[0]);
@@ -169,7 +163,7 @@ absl::StatusOr<Mapping> Qcow2Layer::MapTable(Extent extent,
         std::min<uint64_t>(entries.size(), (last - index + 1) * words));
     // Tables are aligned, so a page ends between two entries.
     ASSIGN_OR_RETURN(const size_t count,
-                     pages_->Read(word, absl::MakeSpan(entries).first(ask)));
+                     pages_.Read(word, absl::MakeSpan(entries).first(ask)));
     for (size_t i = 0; i < count; ++i) entries[i] = SwapBytes(entries[i]);
     for (size_t i = 0; i < count; i += words, ++index) {
       const uint64_t cluster =

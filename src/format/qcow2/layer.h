@@ -61,8 +61,7 @@ class Qcow2Layer : public Layer {
   Qcow2Layer(File& file, File* data_file, const Header& header,
              const LayerOptions& options);
 
-  // Reads the tables and how long the files are, with nothing remembered of
-  // what was there before.
+  // Reads the tables of the header, and how long the files are.
   absl::Status Load();
 
   absl::Status BadEntry(uint64_t l2_index, uint64_t word, uint64_t entry) const;
@@ -73,7 +72,7 @@ class Qcow2Layer : public Layer {
   std::atomic<uint64_t> size_;
   // Bytes of the data file: what lies behind reads as zeroes.
   std::atomic<uint64_t> data_end_{0};
-  std::optional<MetadataPages> pages_;  // word n of the file
+  MetadataPages pages_;  // word n of the file
   std::optional<TableTree> tree_;
 
  private:
@@ -100,7 +99,6 @@ class Qcow2Layer : public Layer {
   // What a unit is to who reads, and for how many of its bytes.
   Mapping MappingOf(const Unit& unit, uint64_t guest, uint64_t length) const;
 
-  const std::shared_ptr<MetadataCache> cache_;
   std::optional<CompressedClusters> compressed_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "absl/container/flat_hash_set.h"
 #include "base/byte_order.h"
 #include "base/checked_math.h"
 #include "base/status_macros.h"
@@ -86,10 +87,11 @@ absl::Status ScanRefcounts(
     uint64_t file_size,
     absl::FunctionRef<void(uint64_t cluster, uint64_t count)> visit) {
   const Refcounts refcounts(header);
+  absl::flat_hash_set<uint64_t> seen;  // a block is one of one place
   for (uint64_t index = 0; index < map.blocks.size(); ++index) {
     const uint64_t block = map.blocks[index];
     if (block == 0 || !IsAligned(block, header.cluster_size()) ||
-        block >= file_size) {
+        block >= file_size || !seen.insert(block).second) {
       continue;
     }
     const uint64_t first = index * refcounts.per_block();

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "format/qcow2/writable.h"
 
+#include <cerrno>
 #include <utility>
 
 #include "base/status_macros.h"
+#include "flatcow/status.h"
 #include "format/qcow2/build_metadata.h"
 #include "format/qcow2/metadata_map.h"
 #include "io/syncer.h"
@@ -44,8 +46,11 @@ absl::StatusOr<Header> PrepareForWriting(File& file, File& data_file,
   if (drops_something) map.bitmap_clusters.clear();
   Syncer syncer;
   if (!sound) {
-    ASSIGN_OR_RETURN(
-        next, BuildMetadata(file, next, std::move(map), header.size, syncer));
+    auto built = BuildMetadata(file, next, std::move(map), header.size, syncer);
+    if (ErrnoOf(built.status()) == EFBIG) {
+      return MakeError(EROFS, built.status().message());
+    }
+    ASSIGN_OR_RETURN(next, std::move(built));
   }
   if (next != header) {
     RETURN_IF_ERROR(WriteHeaderFields(file, header, next, syncer));
