@@ -95,7 +95,8 @@ void AddQcow2Tables(Seeds& seeds) {
   add("huge", "\x02\x0c\x00\x00\x08"s + huge + megabyte + megabyte);
   // And a bitmap directory: how many, of how many bytes, where.
   add("bitmaps", "\x02\x03\x04\x20\x08"s + megabyte + "\x01\x37"s +
-                     Little64(~uint64_t{0}) + "\x04"s + megabyte + megabyte);
+                     Little64(~uint64_t{0}) + "\x30"s + Little64(~uint64_t{0}) +
+                     megabyte + megabyte);
   // Without a data file.
   add("compressed", "\x03\x03\x04\x40\x08"s + megabyte + megabyte);
   add("zstd", "\x03\x07\x04\x50\x08"s + megabyte + megabyte);

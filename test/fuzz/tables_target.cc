@@ -38,6 +38,8 @@ constexpr char kDataPath[] = "/disks/data";
 constexpr uint64_t kMostFileBytes = uint64_t{1} << 62;
 constexpr uint64_t kMostMapBytes = uint64_t{1} << 30;
 constexpr uint64_t kDiskSpace = 96 << 20;
+// Whoever opens an image looks at each.
+constexpr uint64_t kMostL1Entries = 1 << 16;
 constexpr int kMostStrokes = 256;
 
 template <typename Header>
@@ -164,10 +166,12 @@ std::unique_ptr<File> MakeQcow2(MemoryFileSystem& files, FuzzInput& input,
   header.refcount_table_offset = cluster_size * (1 + places % 4u);
   header.refcount_table_clusters = 1 + places / 4 % 2u;
   header.l1_offset = cluster_size * (1 + places / 8 % 8u);
-  header.size = std::min(input.AnyNumber(), qcow2::MaxSize(header));
+  header.size = std::min(
+      input.AnyNumber(),
+      std::min(qcow2::MaxSize(header),
+               kMostL1Entries * qcow2::GeometryOf(header).table_reach()));
   header.l1_entries = static_cast<uint32_t>(
-      std::min(qcow2::L1EntriesFor(header, header.size) + places / 64,
-               qcow2::kMaxL1Bytes / sizeof(uint64_t)));
+      qcow2::L1EntriesFor(header, header.size) + places / 64);
   std::string extensions;
   if (has_data_file) {
     extensions += Big32(qcow2::kExtensionDataFileName) + Big32(4) + "data" +
@@ -175,7 +179,7 @@ std::unique_ptr<File> MakeQcow2(MemoryFileSystem& files, FuzzInput& input,
     if ((flags & 32) != 0) {
       extensions += Big32(0x23852875) + Big32(24) + Big32(input.Byte()) +
                     Big32(0) + Big64(input.AnyNumber()) +
-                    Big64(input.Byte() * cluster_size);
+                    Big64(RoundDown(input.AnyNumber(), cluster_size));
     }
     files.SetContents(kDataPath, PatternText(3, 9000));
     const auto data = Must(files.Open(kDataPath, Access::kReadWrite));
