@@ -39,8 +39,8 @@ fault() {
 
 # Fuzzing
 
-readonly fuzz_targets=(qed_header addcow_header tables image_operations
-  daemon_options tool_options)
+readonly fuzz_targets=(qed_header addcow_header qcow2_header decompress
+  tables image_operations daemon_options tool_options)
 # What one input may cost.
 readonly fuzz_limits=(-timeout=25 -rss_limit_mb=2048 -malloc_limit_mb=256
   -max_len=1024 -len_control=0 -entropic=0)

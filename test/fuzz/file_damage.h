@@ -15,8 +15,8 @@ namespace flatcow {
 // header changed, or DamageTables().
 void DamageFile(File& file, FuzzInput& input);
 
-// One stroke to what maps clusters: an entry of a QED L1 or L2 table, or bytes
-// of an L1 table or a bitmap.
+// One stroke to what maps clusters: an entry of an L1 or L2 table or of qcow2's
+// refcount table, or bytes of a table or a bitmap.
 void DamageTables(File& file, FuzzInput& input);
 
 }  // namespace flatcow

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "fuzz/packed_cluster.h"
 #include "fuzz/prepared_chains.h"
 #include "model/draft_image.h"
 #include "model/image_testing.h"
@@ -31,7 +32,9 @@ void AddHeaders(Seeds& seeds) {
   int n = 0;
   for (const PreparedChain& chain : PreparedChains()) {
     const std::string image = chain.files->Contents(kChainImage);
-    const char* const target = image[0] == 'Q' ? "qed_header" : "addcow_header";
+    const char* const target = image[0] == 'A'   ? "addcow_header"
+                               : image[1] == 'F' ? "qcow2_header"
+                                                 : "qed_header";
     seeds.push_back({target, absl::StrCat("seed-chain", n++),
                      Little64(image.size()) + image.substr(0, kHeadBytes)});
   }
@@ -70,6 +73,44 @@ void AddTables(Seeds& seeds) {
                          "\x10"s + Little64(~uint64_t{0}));
   add("june-small", "\x01\x00\x00\x00\x81"s + megabyte + megabyte);
   add("july-small", "\x01\x00\x00\x00\xc1"s + megabyte + megabyte);
+}
+
+void AddQcow2Tables(Seeds& seeds) {
+  const std::string megabyte = std::string("\x2b", 1) + Little64(~uint64_t{0});
+  const std::string huge = std::string("\x01", 1) + Little64(~uint64_t{0});
+  using std::string_literals::operator""s;
+  const auto add = [&](const char* name, const std::string& geometry) {
+    for (const uint64_t seed : {uint64_t{1}, uint64_t{2}, uint64_t{3}}) {
+      seeds.push_back({"tables", absl::StrCat("seed-qcow2-", name, "-", seed),
+                       geometry + RandomBytes(seed, 160)});
+    }
+  };
+  // Format, cluster size, refcount order, features, places, sizes of disk, data
+  // file and file.
+  add("small", "\x02\x03\x04\x00\x08"s + megabyte + megabyte + megabyte);
+  add("least", "\x02\x00\x06\x00\x08"s + megabyte + megabyte + megabyte);
+  add("raw", "\x02\x03\x04\x10\x10"s + megabyte + megabyte + megabyte);
+  add("extended", "\x02\x05\x04\x01\x08"s + megabyte + megabyte + megabyte);
+  add("marked", "\x02\x03\x03\x0e\x08"s + megabyte + megabyte + megabyte);
+  add("huge", "\x02\x0c\x00\x00\x08"s + huge + megabyte + megabyte);
+  // And a bitmap directory: how many, of how many bytes, where.
+  add("bitmaps", "\x02\x03\x04\x20\x08"s + megabyte + "\x01\x37"s +
+                     Little64(~uint64_t{0}) + "\x30"s + Little64(~uint64_t{0}) +
+                     megabyte + megabyte);
+  // Without a data file.
+  add("compressed", "\x03\x03\x04\x40\x08"s + megabyte + megabyte);
+  add("zstd", "\x03\x07\x04\x50\x08"s + megabyte + megabyte);
+  add("compressed-subclusters", "\x03\x05\x04\x41\x08"s + megabyte + megabyte);
+  add("version2", "\x03\x03\x04\x60\x08"s + megabyte + megabyte);
+}
+
+void AddCompressedClusters(Seeds& seeds) {
+  const std::string content = RandomBytes(1, 200) + std::string(312, 'c');
+  for (const bool zstd : {false, true}) {
+    seeds.push_back({"decompress", zstd ? "seed-zstd" : "seed-deflate",
+                     std::string(1, '\0') + PackedCluster(content, zstd)});
+  }
+  seeds.push_back({"decompress", "seed-content", "\x04" + content});
 }
 
 void AddOperations(Seeds& seeds) {
@@ -120,6 +161,8 @@ std::vector<FuzzSeed> FuzzSeeds() {
   AddHeaders(seeds);
   AddDraftHeaders(seeds);
   AddTables(seeds);
+  AddQcow2Tables(seeds);
+  AddCompressedClusters(seeds);
   AddOperations(seeds);
   AddCommandLines(seeds);
   return seeds;

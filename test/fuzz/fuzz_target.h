@@ -19,6 +19,9 @@ namespace flatcow {
 // The first bytes of an image, and how long the file is.
 void FuzzQedHeader(const uint8_t* data, size_t size);
 void FuzzAddCowHeader(const uint8_t* data, size_t size);
+void FuzzQcow2Header(const uint8_t* data, size_t size);
+// What a compressed cluster is read from.
+void FuzzDecompress(const uint8_t* data, size_t size);
 // A valid header before tables or a bitmap of any bytes.
 void FuzzTables(const uint8_t* data, size_t size);
 // A valid chain, damaged, then used.
@@ -35,6 +38,8 @@ struct FuzzTarget {
 inline constexpr FuzzTarget kFuzzTargets[] = {
     {"qed_header", FuzzQedHeader},
     {"addcow_header", FuzzAddCowHeader},
+    {"qcow2_header", FuzzQcow2Header},
+    {"decompress", FuzzDecompress},
     {"tables", FuzzTables},
     {"image_operations", FuzzImageOperations},
     {"daemon_options", FuzzDaemonOptions},

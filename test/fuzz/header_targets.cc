@@ -11,6 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "flatcow/image.h"
 #include "format/addcow/header.h"
+#include "format/qcow2/extensions.h"
+#include "format/qcow2/header.h"
 #include "format/qed/header.h"
 #include "format/registry.h"
 #include "fuzz/fuzz_input.h"
@@ -79,6 +81,7 @@ void RequireRoundTrip(absl::StatusOr<Header> (*parse)(absl::Span<const uint8_t>,
   // Over what was there: names may stand among the fields that a layout lacks.
   const auto bytes = SerializeHeader(header);
   std::string head = fuzzed.head;
+  head.resize(std::max(head.size(), bytes.size()));
   Overwrite(head, 0, std::string(bytes.begin(), bytes.end()));
   const auto again = parse(BytesOf(head), fuzzed.size);
   if (!again.ok()) {
@@ -141,6 +144,91 @@ void FuzzAddCowHeader(const uint8_t* data, size_t size) {
     RequireLink(files, *read->backing, header->backing_name_offset,
                 header->backing_name_size);
   }
+}
+
+namespace {
+
+// Extensions lie one behind the other between the header and what follows it.
+void RequireExtensions(const File& file, const qcow2::Header& header,
+                       const FormatHeader& read) {
+  const auto extensions = Must(qcow2::ReadExtensions(file, header));
+  uint64_t end = header.header_length;
+  for (const auto& item : extensions.items) {
+    if (item.data.offset < end + qcow2::kExtensionHeadBytes ||
+        item.data.end() > header.cluster_size()) {
+      FuzzFinding("an extension outside of its place");
+    }
+    end = item.data.end();
+  }
+  const auto* const name = extensions.Find(qcow2::kExtensionDataFileName);
+  if (read.data_file.has_value() != header.has_data_file() ||
+      (read.data_file.has_value() &&
+       (name == nullptr || read.data_file->name.size() != name->data.length))) {
+    FuzzFinding("a data file that the header does not record");
+  }
+}
+
+// New names change nothing else.
+void RequireRecord(MemoryFileSystem& files, const FormatHeader& old) {
+  const auto file = Must(files.Open(kPath, Access::kReadWrite));
+  const ImageLink backing{.name = "new", .path = "/disks/new", .format = "raw"};
+  const absl::Status status =
+      kQcow2Format.record(*file, backing, old.data_file);
+  RequireClear(status);
+  const auto now = kQcow2Format.read_header(*file);
+  if (!now.ok()) {
+    FuzzFinding(absl::StrCat("a recorded name makes the header unreadable: ",
+                             now.status().ToString()));
+  }
+  const auto& expected = status.ok() ? backing : old.backing;
+  if (now->backing.has_value() != expected.has_value() ||
+      (expected.has_value() && (now->backing->name != expected->name ||
+                                now->backing->format != expected->format))) {
+    FuzzFinding("a backing file is not recorded as it should be");
+  }
+  if (now->virtual_size != old.virtual_size ||
+      now->cluster_size != old.cluster_size ||
+      now->read_only != old.read_only ||
+      now->data_file.has_value() != old.data_file.has_value() ||
+      (old.data_file.has_value() &&
+       now->data_file->name != old.data_file->name)) {
+    FuzzFinding("recording a backing file changes something else");
+  }
+}
+
+}  // namespace
+
+void FuzzQcow2Header(const uint8_t* data, size_t size) {
+  const FuzzedFile fuzzed = TakeFile(data, size);
+  const auto header = qcow2::ParseHeader(BytesOf(fuzzed.head), fuzzed.size);
+  if (header.ok()) {
+    RequireRoundTrip(qcow2::ParseHeader, *header, fuzzed);
+  }
+  MemoryFileSystem files;
+  const auto read = ReadByDriver(files, fuzzed, kQcow2Format);
+  if (!read.ok()) return;
+  if (!header.ok() && fuzzed.head.size() >= qcow2::kWrittenBytes) {
+    FuzzFinding("the driver takes a header that does not parse");
+  }
+  if (!header.ok()) return;
+  if (read->virtual_size != header->size ||
+      read->cluster_size != header->cluster_size() ||
+      read->read_only.empty() !=
+          (header->has_data_file() &&
+           (header->incompatible & qcow2::kIncompatibleCorrupt) == 0)) {
+    FuzzFinding("the driver reads another header");
+  }
+  if (read->backing.has_value() !=
+      (header->backing_name_offset != 0 && header->backing_name_size != 0)) {
+    FuzzFinding("a backing file that the header does not record");
+  }
+  if (read->backing.has_value()) {
+    RequireLink(files, *read->backing, header->backing_name_offset,
+                header->backing_name_size);
+  }
+  const auto file = Must(files.Open(kPath, Access::kReadOnly));
+  RequireExtensions(*file, *header, *read);
+  RequireRecord(files, *read);
 }
 
 }  // namespace flatcow

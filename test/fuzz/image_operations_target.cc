@@ -46,6 +46,19 @@ std::set<std::string> OwnFiles(FileSystem& files) {
   return own;
 }
 
+// All of the first cluster but the size, features and where tables are.
+std::string LastingQcow2Header(std::string head) {
+  constexpr Extent kFields[] = {{24, 8}, {36, 24}, {72, 8}, {88, 8}};
+  for (const Extent& field : kFields) {
+    for (uint64_t at = field.offset; at < field.end(); ++at) {
+      if (at < head.size()) head[at] = '\0';
+    }
+  }
+  const auto cluster_bits =
+      static_cast<uint8_t>(head.size() > 23 ? head[23] : 0);
+  return head.substr(0, size_t{1} << (cluster_bits % 32));
+}
+
 // What no use of an image may change: guest data must never get there. Empty
 // for raw files.
 std::string LastingHeader(FileSystem& files) {
@@ -65,6 +78,7 @@ std::string LastingHeader(FileSystem& files) {
     }
     return head;
   }
+  if (head.starts_with("QFI\xfb")) return LastingQcow2Header(head);
   if (head.compare(0, 4, "QED\0", 4) != 0) return "";
   for (const uint64_t field :
        {qed::kFeaturesOffset, qed::kAutoclearOffset, qed::kImageSizeOffset}) {

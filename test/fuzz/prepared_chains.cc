@@ -45,6 +45,20 @@ PreparedChain Prepare(const ChainShape& shape) {
   return chain;
 }
 
+// On no base, and on one that is shorter and one that is longer than the disk.
+void AddChains(const std::vector<std::string>& formats,
+               std::vector<PreparedChain>& chains) {
+  for (const uint64_t base_clusters :
+       {uint64_t{0}, uint64_t{9}, uint64_t{20}}) {
+    chains.push_back(Prepare({.formats = formats,
+                              .cluster_size = kCluster,
+                              .base_clusters = base_clusters,
+                              .base_odd = base_clusters != 0 ? 333u : 0u,
+                              .disk_clusters = 12,
+                              .disk_odd = 512}));
+  }
+}
+
 }  // namespace
 
 const std::vector<PreparedChain>& PreparedChains() {
@@ -57,18 +71,7 @@ const std::vector<PreparedChain>& PreparedChains() {
         {"add-cow/qed"},
         {"qed", "add-cow/qed"}};
     auto* const result = new std::vector<PreparedChain>;
-    for (const auto& layers : formats) {
-      // None, shorter and longer than the disk.
-      for (const uint64_t base_clusters :
-           {uint64_t{0}, uint64_t{9}, uint64_t{20}}) {
-        result->push_back(Prepare({.formats = layers,
-                                   .cluster_size = kCluster,
-                                   .base_clusters = base_clusters,
-                                   .base_odd = base_clusters != 0 ? 333u : 0u,
-                                   .disk_clusters = 12,
-                                   .disk_odd = 512}));
-      }
-    }
+    for (const auto& layers : formats) AddChains(layers, *result);
     for (const char* const draft : {"june2012", "july2012"}) {
       result->push_back(Prepare({.formats = {draft},
                                  .cluster_size = kDraftClusterBytes,
@@ -77,6 +80,14 @@ const std::vector<PreparedChain>& PreparedChains() {
                                  .disk_clusters = 3,
                                  .disk_odd = 512}));
     }
+    // Behind the others: inputs name a chain by its number.
+    AddChains({"qcow2"}, *result);
+    AddChains({"qed", "qcow2"}, *result);
+    AddChains({"qcow2", "qcow2"}, *result);
+    result->push_back(Prepare({.formats = {kDataFileIsDisk},
+                               .cluster_size = kCluster,
+                               .disk_clusters = 12,
+                               .disk_odd = 512}));
     return result;
   }();
   return chains;

@@ -24,9 +24,11 @@ constexpr uint64_t kMaxTableEntries = 1 << 24;
 constexpr uint64_t kMaxClusters = 1 << 22;
 constexpr uint64_t kEntryHeadBytes = 24;
 
-// Return values: false when there would be too many.
-bool AddClusters(Extent extent, const Header& header,
+// Return values: false when there would be too many, or some are not in the
+// file.
+bool AddClusters(Extent extent, const Header& header, uint64_t file_size,
                  std::vector<uint64_t>& clusters) {
+  if (extent.end() > RoundUp(file_size, header.cluster_size())) return false;
   const uint64_t first = extent.offset >> header.cluster_bits;
   const uint64_t count = DivideRoundingUp(extent.length, header.cluster_size());
   if (clusters.size() + count > kMaxClusters) return false;
@@ -36,11 +38,12 @@ bool AddClusters(Extent extent, const Header& header,
 
 // Of one bitmap. Return values: false when its table can't be one.
 absl::StatusOr<bool> AddTable(const File& file, const Header& header,
-                              uint64_t offset, uint64_t entries,
+                              uint64_t file_size, uint64_t offset,
+                              uint64_t entries,
                               std::vector<uint64_t>& clusters) {
   const Extent table{offset, entries * sizeof(uint64_t)};
   if (!IsAligned(offset, header.cluster_size()) || offset > kMaxHostOffset ||
-      !AddClusters(table, header, clusters)) {
+      !AddClusters(table, header, file_size, clusters)) {
     return false;
   }
   bool fits = true;
@@ -48,7 +51,8 @@ absl::StatusOr<bool> AddTable(const File& file, const Header& header,
     const uint64_t data = SwapBytes(word) & kOffsetMask;
     // Without an offset all bits are the same.
     if (data != 0 && fits) {
-      fits = AddClusters({data, header.cluster_size()}, header, clusters);
+      fits = AddClusters({data, header.cluster_size()}, header, file_size,
+                         clusters);
     }
     return absl::OkStatus();
   }));
@@ -58,6 +62,7 @@ absl::StatusOr<bool> AddTable(const File& file, const Header& header,
 }  // namespace
 
 absl::Status AddBitmapClusters(const File& file, const Header& header,
+                               uint64_t file_size,
                                std::vector<uint64_t>& clusters) {
   if ((header.autoclear & kAutoclearBitmaps) == 0) return absl::OkStatus();
   ASSIGN_OR_RETURN(const Extensions extensions, ReadExtensions(file, header));
@@ -72,7 +77,7 @@ absl::Status AddBitmapClusters(const File& file, const Header& header,
   const Extent directory{LoadBig64(&bytes[16]), LoadBig64(&bytes[8])};
   if (bitmaps > kMaxBitmaps || directory.length > kMaxDirectoryBytes ||
       directory.offset > kMaxHostOffset ||
-      !AddClusters(directory, header, clusters)) {
+      !AddClusters(directory, header, file_size, clusters)) {
     return absl::OkStatus();
   }
   uint64_t at = directory.offset;
@@ -83,7 +88,7 @@ absl::Status AddBitmapClusters(const File& file, const Header& header,
     all_entries += LoadBig32(&bytes[8]);
     if (all_entries > kMaxTableEntries) break;
     ASSIGN_OR_RETURN(const bool added,
-                     AddTable(file, header, LoadBig64(bytes.data()),
+                     AddTable(file, header, file_size, LoadBig64(bytes.data()),
                               LoadBig32(&bytes[8]), clusters));
     if (!added) break;
     const uint64_t name_bytes = uint64_t{bytes[18]} << 8 | bytes[19];

@@ -78,7 +78,8 @@ absl::StatusOr<MetadataMap> ReadMetadataMap(const File& file,
         map.blocks[index] = SwapBytes(word) & kOffsetMask;
         return absl::OkStatus();
       }));
-  RETURN_IF_ERROR(AddBitmapClusters(file, header, map.bitmap_clusters));
+  RETURN_IF_ERROR(
+      AddBitmapClusters(file, header, file_size, map.bitmap_clusters));
   return map;
 }
 
