@@ -312,6 +312,8 @@ std::vector<Verb> RewritingVerbs() {
       Copy("convert_to_qcow2", MakeSource, ConvertTo("qcow2", "")),
       Copy("convert_to_qcow2_on_base", MakeSource,
            ConvertTo("qcow2", "other.raw")),
+      Rewrite("grow_l1_small_qcow2", MakeSmallQcow2(false), both,
+              ResizeTo(64 * 65 * kSmallCluster)),
   };
   for (const bool is_disk : {false, true}) {
     const std::string name = is_disk ? "small_qcow2raw" : "small_qcow2";
@@ -320,8 +322,6 @@ std::vector<Verb> RewritingVerbs() {
                           ResizeTo(300 * kSmallCluster)),
                   Rewrite("grow_in_table_" + name, MakeSmallQcow2(is_disk),
                           both, ResizeTo(20 * kSmallCluster)),
-                  Rewrite("grow_l1_" + name, MakeSmallQcow2(is_disk), both,
-                          ResizeTo(64 * 65 * kSmallCluster)),
                   Rewrite("shrink_" + name, MakeGrownQcow2(is_disk), both,
                           ResizeTo(30 * kSmallCluster), /*shrinks=*/true)});
   }
