@@ -4,6 +4,8 @@
 #include <string>
 
 #include "base/byte_order.h"
+#include "format/qcow2/header.h"
+#include "format/qcow2/l2_entry.h"
 #include "format/qed/header.h"
 #include "model/chain_shape.h"
 #include "model/image_testing.h"
@@ -35,6 +37,51 @@ void SetEntry(MemoryFileSystem& files, uint64_t index, uint64_t value) {
   PokeFile(files, kChainImage, kL2 + index * 8, Little64(value));
 }
 
+// An image with an image file, on the base.
+void MakeWithData(MemoryFileSystem& files, const std::string& format) {
+  MakeBase(files);
+  files.SetContents("/disks/data", PatternText(4, kClusters * kCluster));
+  NewImage image;
+  image.format = format;
+  image.backing_file = "base.raw";
+  image.backing_format = "raw";
+  image.cluster_size = kCluster;
+  image.data_file = "data";
+  Make(files, kChainImage, image);
+  WriteSome(files);
+}
+
+// ---- qcow2 ----
+
+qcow2::Header Qcow2Header(MemoryFileSystem& files) {
+  const auto file = Must(files.Open(kChainImage, Access::kReadOnly));
+  return Must(qcow2::LoadHeader(*file));
+}
+
+uint64_t BigAt(MemoryFileSystem& files, uint64_t offset) {
+  const std::string bytes = files.Contents(kChainImage).substr(offset, 8);
+  return LoadBig64(reinterpret_cast<const uint8_t*>(bytes.data()));
+}
+
+void PokeBig(MemoryFileSystem& files, uint64_t offset, uint64_t value) {
+  PokeFile(files, kChainImage, offset, Little64(SwapBytes(value)));
+}
+
+uint64_t Qcow2Table(MemoryFileSystem& files) {
+  return BigAt(files, Qcow2Header(files).l1_offset) & qcow2::kOffsetMask;
+}
+
+void SetRefcount(MemoryFileSystem& files, uint64_t offset, char count) {
+  const uint64_t block = BigAt(files, Qcow2Header(files).refcount_table_offset);
+  PokeFile(files, kChainImage, block + offset / kCluster * 2,
+           std::string{'\0', count});
+}
+
+void SetFeature(MemoryFileSystem& files, uint64_t bit) {
+  PokeBig(files, qcow2::kIncompatibleOffset,
+          Qcow2Header(files).incompatible | bit);
+}
+
 }  // namespace
 
 std::string LongBaseName() { return std::string(700, 'b'); }
@@ -56,18 +103,9 @@ void MakeQed(MemoryFileSystem& files) {
   WriteSome(files);
 }
 
-void MakeAddCow(MemoryFileSystem& files) {
-  MakeBase(files);
-  files.SetContents("/disks/data", PatternText(4, kClusters * kCluster));
-  NewImage image;
-  image.format = "add-cow";
-  image.backing_file = "base.raw";
-  image.backing_format = "raw";
-  image.cluster_size = kCluster;
-  image.data_file = "data";
-  Make(files, kChainImage, image);
-  WriteSome(files);
-}
+void MakeAddCow(MemoryFileSystem& files) { MakeWithData(files, "add-cow"); }
+
+void MakeQcow2(MemoryFileSystem& files) { MakeWithData(files, "qcow2"); }
 
 void MakeLeaks(MemoryFileSystem& files) {
   MakeQed(files);
@@ -116,6 +154,48 @@ void MakeStaleBits(MemoryFileSystem& files) {
   MakeAddCow(files);
   const uint64_t byte = kCluster + kClusters / 8;
   PokeFile(files, kChainImage, byte, "\x81\xff");
+}
+
+void MakeHighRefcounts(MemoryFileSystem& files) {
+  MakeQcow2(files);
+  const uint64_t end = files.Contents(kChainImage).size();
+  AddLeaks(files);
+  SetRefcount(files, end, 1);
+  SetRefcount(files, end + 2 * kCluster, 7);
+  SetRefcount(files, Qcow2Table(files), 2);
+}
+
+void MakeLowRefcounts(MemoryFileSystem& files) {
+  MakeQcow2(files);
+  AddLeaks(files);
+  SetRefcount(files, Qcow2Table(files), 0);
+  SetRefcount(files, 0, 0);
+}
+
+void MakeDirty(MemoryFileSystem& files) {
+  MakeLowRefcounts(files);
+  SetFeature(files, qcow2::kIncompatibleDirty);
+  PokeBig(files, qcow2::kAutoclearOffset,
+          ~uint64_t{qcow2::kAutoclearDataFileRaw});
+}
+
+void MakeMarkedCorrupt(MemoryFileSystem& files) {
+  MakeLowRefcounts(files);
+  SetFeature(files, qcow2::kIncompatibleCorrupt);
+}
+
+void MakeBadL2Entries(MemoryFileSystem& files) {
+  MakeHighRefcounts(files);
+  const uint64_t table = Qcow2Table(files);
+  PokeBig(files, table + 8, qcow2::kEntryCopied | 5 * kCluster);
+  PokeBig(files, table + 5 * 8, qcow2::kEntryCompressed | 512);
+  PokeBig(files, table + 7 * 8, ~uint64_t{0});
+}
+
+void MakeBadL1Entry(MemoryFileSystem& files) {
+  MakeHighRefcounts(files);
+  PokeBig(files, Qcow2Header(files).l1_offset,
+          (Qcow2Table(files) + 512) | qcow2::kEntryCopied);
 }
 
 }  // namespace flatcow

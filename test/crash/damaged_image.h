@@ -25,6 +25,7 @@ void LeaveUnclean(MemoryFileSystem& files);
 // On the base, "/disks/top", with some data.
 void MakeQed(MemoryFileSystem& files);
 void MakeAddCow(MemoryFileSystem& files);
+void MakeQcow2(MemoryFileSystem& files);
 
 // MakeQed(), then damaged.
 void MakeLeaks(MemoryFileSystem& files);
@@ -35,6 +36,13 @@ void MakeSharedCluster(MemoryFileSystem& files);
 void MakeClusterInTable(MemoryFileSystem& files);
 // MakeAddCow(), then damaged.
 void MakeStaleBits(MemoryFileSystem& files);
+// MakeQcow2(), then damaged.
+void MakeHighRefcounts(MemoryFileSystem& files);
+void MakeLowRefcounts(MemoryFileSystem& files);
+void MakeDirty(MemoryFileSystem& files);
+void MakeMarkedCorrupt(MemoryFileSystem& files);
+void MakeBadL2Entries(MemoryFileSystem& files);
+void MakeBadL1Entry(MemoryFileSystem& files);
 
 }  // namespace flatcow
 

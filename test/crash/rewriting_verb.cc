@@ -18,6 +18,7 @@ namespace flatcow {
 namespace {
 
 constexpr uint64_t kCluster = 4096;
+constexpr uint64_t kSmallCluster = 512;
 const WorkOptions kAlone{.parallel = 1};
 
 using Paths = std::vector<std::string>;
@@ -39,7 +40,7 @@ void MakeOverlay(MemoryFileSystem& files, const std::string& format) {
   image.backing_file = "base.raw";
   image.backing_format = "raw";
   image.cluster_size = kCluster;
-  if (format == "add-cow") {
+  if (format != "qed") {
     image.data_file = "data";
     files.SetContents("/disks/data", PatternText(4, *image.size));
   }
@@ -53,6 +54,39 @@ void MakeOverlay(MemoryFileSystem& files, const std::string& format) {
 void MakeQedOverlay(MemoryFileSystem& files) { MakeOverlay(files, "qed"); }
 void MakeAddCowOverlay(MemoryFileSystem& files) {
   MakeOverlay(files, "add-cow");
+}
+void MakeQcow2Overlay(MemoryFileSystem& files) { MakeOverlay(files, "qcow2"); }
+
+// One L2 table of 64 entries, most of which are past the end of the disk; the
+// data file goes on with garbage.
+MakeFiles MakeSmallQcow2(bool data_is_disk) {
+  return [data_is_disk](MemoryFileSystem& files) {
+    files.SetContents("/disks/data", PatternText(4, 8 * kSmallCluster));
+    Make(files, kChainImage,
+         {.format = "qcow2",
+          .size = 8 * kSmallCluster,
+          .cluster_size = kSmallCluster,
+          .data_file = "data",
+          .data_file_raw = data_is_disk});
+    PokeFile(files, "/disks/data", 8 * kSmallCluster, PatternText(5, 5000));
+    const auto disk = Must(OpenImage(files, kChainImage, Writable()));
+    WriteDisk(*disk, 1000, PatternText(1, 2 * kSmallCluster));
+    Must(disk->WriteZeroes({5 * kSmallCluster, kSmallCluster}));
+    Must(disk->Flush());
+  };
+}
+
+// The same, grown to several tables.
+MakeFiles MakeGrownQcow2(bool data_is_disk) {
+  return [data_is_disk](MemoryFileSystem& files) {
+    MakeSmallQcow2(data_is_disk)(files);
+    const auto disk = Must(OpenImage(files, kChainImage, Writable()));
+    Must(disk->Resize(200 * kSmallCluster));
+    for (uint64_t at = 0; at < 200; at += 50) {
+      WriteDisk(*disk, at * kSmallCluster + 9, PatternText(at, kSmallCluster));
+    }
+    Must(disk->Flush());
+  };
 }
 
 // MakeOverlay(), the base below another QED image.
@@ -235,7 +269,9 @@ Run ConvertTo(const std::string& format, const std::string& base) {
     if (format != "raw") options.target.cluster_size = kCluster;
     options.target.backing_file = base;
     if (!base.empty()) options.target.backing_format = "raw";
-    if (format == "add-cow") options.target.data_file = "new_data";
+    if (format == "add-cow" || format == "qcow2") {
+      options.target.data_file = "new_data";
+    }
     options.work = kAlone;
     if (again && files.Stat("/disks/new_data").ok()) {
       RETURN_IF_ERROR(files.Remove("/disks/new_data"));
@@ -273,7 +309,22 @@ std::vector<Verb> RewritingVerbs() {
       Copy("convert_to_addcow", MakeSource, ConvertTo("add-cow", "")),
       Copy("convert_to_addcow_on_base", MakeSource,
            ConvertTo("add-cow", "other.raw")),
+      Copy("convert_to_qcow2", MakeSource, ConvertTo("qcow2", "")),
+      Copy("convert_to_qcow2_on_base", MakeSource,
+           ConvertTo("qcow2", "other.raw")),
+      Rewrite("grow_l1_small_qcow2", MakeSmallQcow2(false), both,
+              ResizeTo(64 * 65 * kSmallCluster)),
   };
+  for (const bool is_disk : {false, true}) {
+    const std::string name = is_disk ? "small_qcow2raw" : "small_qcow2";
+    verbs.insert(verbs.end(),
+                 {Rewrite("grow_" + name, MakeSmallQcow2(is_disk), both,
+                          ResizeTo(300 * kSmallCluster)),
+                  Rewrite("grow_in_table_" + name, MakeSmallQcow2(is_disk),
+                          both, ResizeTo(20 * kSmallCluster)),
+                  Rewrite("shrink_" + name, MakeGrownQcow2(is_disk), both,
+                          ResizeTo(30 * kSmallCluster), /*shrinks=*/true)});
+  }
   for (const auto& [name, draft] :
        {std::pair{"june", Draft::kJune2012}, {"july", Draft::kJuly2012}}) {
     verbs.push_back(Exchange(absl::StrCat("upgrade_", name), MakeDraft(draft),
@@ -284,11 +335,13 @@ std::vector<Verb> RewritingVerbs() {
   }
   const struct {
     std::string name;
+    std::string format;
     MakeFiles make;
     Paths own;
-  } kImages[] = {{"qed", MakeQedOverlay, top},
-                 {"addcow", MakeAddCowOverlay, both}};
-  for (const auto& [name, make, own] : kImages) {
+  } kImages[] = {{"qed", "qed", MakeQedOverlay, top},
+                 {"addcow", "add-cow", MakeAddCowOverlay, both},
+                 {"qcow2", "qcow2", MakeQcow2Overlay, both}};
+  for (const auto& [name, format, make, own] : kImages) {
     verbs.insert(
         verbs.end(),
         {Rewrite("flatten_" + name, make, own, Flatten),
@@ -305,8 +358,7 @@ std::vector<Verb> RewritingVerbs() {
          Rewrite("commit_" + name, make, with_base(own), CommitTo("", false)),
          Rewrite("commit_and_keep_" + name, make, with_base(own),
                  CommitTo("", true)),
-         Rewrite("commit_two_down_" + name,
-                 OverTwo(name == "qed" ? "qed" : "add-cow"), with_base(own),
+         Rewrite("commit_two_down_" + name, OverTwo(format), with_base(own),
                  CommitTo(base, false))});
   }
   return verbs;

@@ -149,7 +149,7 @@ NewImage Overlay(const std::string& format, const std::string& backing) {
   image.size = 9 << 12;
   image.backing_file = backing;
   if (!backing.empty()) image.backing_format = "raw";
-  if (format == "add-cow") image.data_file = "new_data";
+  if (format != "qed") image.data_file = "new_data";
   return image;
 }
 
@@ -161,6 +161,10 @@ std::vector<Verb> AllVerbs() {
   NewImage same_data = Overlay("add-cow", base);
   same_data.data_file = "data";
   same_data.size = 8 << 12;
+  NewImage same_qcow2_data = same_data;
+  same_qcow2_data.format = "qcow2";
+  NewImage data_is_disk = Overlay("qcow2", "");
+  data_is_disk.data_file_raw = true;
   return {
       Create("qed", MakeBase, false, Overlay("qed", base)),
       Create("qed_alone", nothing, false, Overlay("qed", "")),
@@ -173,6 +177,15 @@ std::vector<Verb> AllVerbs() {
              Overlay("add-cow", LongBaseName())),
       Create("addcow_over_qed", MakeQed, true, Overlay("add-cow", base)),
       Create("addcow_over_addcow", MakeAddCow, true, same_data),
+      Create("qcow2", MakeBase, false, Overlay("qcow2", base)),
+      Create("qcow2_alone", nothing, false, Overlay("qcow2", "")),
+      Create("qcow2_long_name", MakeBase, false,
+             Overlay("qcow2", LongBaseName())),
+      Create("qcow2_data_is_disk", nothing, false, data_is_disk),
+      Create("qcow2_over_qed", MakeQed, true, Overlay("qcow2", base)),
+      Create("qcow2_over_qcow2", MakeQcow2, true, same_qcow2_data),
+      Create("addcow_over_qcow2", MakeQcow2, true, same_data),
+      Create("qed_over_qcow2", MakeQcow2, true, Overlay("qed", base)),
       Check("leaks", MakeLeaks, Repair::kLeaks),
       Check("leaks_as_all", MakeLeaks, Repair::kAll),
       Check("unclean", MakeUnclean, Repair::kLeaks),
@@ -182,7 +195,17 @@ std::vector<Verb> AllVerbs() {
       Check("shared_cluster", MakeSharedCluster, Repair::kAll),
       Check("cluster_in_table", MakeClusterInTable, Repair::kAll),
       Check("stale_bits", MakeStaleBits, Repair::kAll),
+      Check("high_refcounts", MakeHighRefcounts, Repair::kLeaks),
+      Check("high_refcounts_as_all", MakeHighRefcounts, Repair::kAll),
+      Check("low_refcounts", MakeLowRefcounts, Repair::kAll),
+      Check("dirty", MakeDirty, Repair::kAll),
+      Check("marked_corrupt", MakeMarkedCorrupt, Repair::kAll),
+      Check("bad_l2_entries", MakeBadL2Entries, Repair::kAll),
+      Check("bad_l1_entry", MakeBadL1Entry, Repair::kAll),
       OpenToWrite("unclean", MakeUnclean),
+      OpenToWrite("dirty", MakeDirty),
+      OpenToWrite("low_refcounts", MakeLowRefcounts),
+      OpenToWrite("high_refcounts", MakeHighRefcounts),
   };
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What writes to images beside a guest: create, check, and the recovery when a
-// QED image is opened. A later verb or format is one line in AllVerbs().
+// What writes to images beside a guest: create, check, and the recovery when an
+// image is opened. A later verb or format is one line in AllVerbs().
 #ifndef FLATCOW_TEST_CRASH_VERB_H_
 #define FLATCOW_TEST_CRASH_VERB_H_
 

@@ -6,9 +6,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/byte_order.h"
 #include "base/status_macros.h"
 #include "flatcow/image.h"
 #include "flatcow/image_ops.h"
+#include "format/qcow2/header.h"
+#include "format/qcow2/l2_entry.h"
 #include "format/qed/header.h"
 #include "model/chain_shape.h"
 #include "model/disk_model.h"
@@ -30,7 +33,8 @@ constexpr uint64_t kTable = 5 * kCluster;  // its first L2 table
 // An image that holds some data, over the chain.
 Prepare Chain(std::vector<std::string> formats) {
   return [formats](MemoryFileSystem& files) {
-    const bool based = formats != std::vector<std::string>{"raw"};
+    const bool based =
+        formats.front() != "raw" && formats.front() != kDataFileIsDisk;
     MakeChain(files, {.formats = formats,
                       .cluster_size = kCluster,
                       .base_clusters = based ? 5u : 0u,
@@ -78,6 +82,57 @@ void SharedQed(MemoryFileSystem& files) {
 void StaleAddCow(MemoryFileSystem& files) {
   Chain({"add-cow"})(files);
   PokeFile(files, kChainImage, kCluster + 1, "\x7f");
+}
+
+// ---- qcow2 ----
+
+uint64_t BigAt(MemoryFileSystem& files, uint64_t offset) {
+  const std::string bytes = files.Contents(kChainImage).substr(offset, 8);
+  return LoadBig64(reinterpret_cast<const uint8_t*>(bytes.data()));
+}
+
+void PokeBig(MemoryFileSystem& files, uint64_t offset, uint64_t value) {
+  PokeFile(files, kChainImage, offset, Little64(SwapBytes(value)));
+}
+
+qcow2::Header Qcow2Header(MemoryFileSystem& files) {
+  const auto file = Must(files.Open(kChainImage, Access::kReadOnly));
+  return Must(qcow2::LoadHeader(*file));
+}
+
+// Of four clusters that nothing refers to, two are counted.
+void LeakyQcow2(MemoryFileSystem& files) {
+  Chain({"qcow2"})(files);
+  const std::string bytes = files.Contents(kChainImage);
+  files.SetContents(kChainImage, bytes + PatternText(3, 4 * kCluster));
+  const uint64_t block = BigAt(files, Qcow2Header(files).refcount_table_offset);
+  PokeFile(files, kChainImage, block + bytes.size() / kCluster * 2,
+           std::string{'\0', '\1', '\0', '\3'});
+}
+
+// Not one refcount is right, and the header says so.
+void DirtyQcow2(MemoryFileSystem& files) {
+  LeakyQcow2(files);
+  const qcow2::Header header = Qcow2Header(files);
+  PokeFile(files, kChainImage, BigAt(files, header.refcount_table_offset),
+           std::string(16, '\0'));
+  PokeBig(files, qcow2::kIncompatibleOffset,
+          header.incompatible | qcow2::kIncompatibleDirty);
+}
+
+// The same without a word in the header.
+void UncountedQcow2(MemoryFileSystem& files) {
+  DirtyQcow2(files);
+  PokeBig(files, qcow2::kIncompatibleOffset, qcow2::kIncompatibleDataFile);
+}
+
+// Entries that point elsewhere.
+void DamagedQcow2(MemoryFileSystem& files) {
+  DirtyQcow2(files);
+  const uint64_t table =
+      BigAt(files, Qcow2Header(files).l1_offset) & qcow2::kOffsetMask;
+  PokeBig(files, table + 2 * sizeof(uint64_t), qcow2::kEntryCopied | kCluster);
+  PokeBig(files, table + 6 * sizeof(uint64_t), uint64_t{1} << 40);
 }
 
 Prepare MakeDraft(Draft draft) {
@@ -262,12 +317,24 @@ std::vector<FaultVerb> AllFaultVerbs() {
       {"qed_addcow", Chain({"qed", "add-cow"})},
       {"addcow_qed", Chain({"add-cow", "qed"})},
       {"addcow_in_qed", Chain({"add-cow/qed"})},
+      {"qcow2", Chain({"qcow2"})},
+      {"qcow2raw", Chain({kDataFileIsDisk})},
+      {"qcow2_qed", Chain({"qcow2", "qed"})},
+      {"addcow_qcow2", Chain({"add-cow", "qcow2"})},
   };
   const std::vector<std::pair<std::string, Prepare>> kChecked = {
-      {"qed", Chain({"qed"})},       {"addcow", Chain({"add-cow"})},
-      {"leaky_qed", LeakyQed},       {"unclean_qed", UncleanQed},
-      {"damaged_qed", DamagedQed},   {"shared_qed", SharedQed},
+      {"qed", Chain({"qed"})},
+      {"addcow", Chain({"add-cow"})},
+      {"leaky_qed", LeakyQed},
+      {"unclean_qed", UncleanQed},
+      {"damaged_qed", DamagedQed},
+      {"shared_qed", SharedQed},
       {"stale_addcow", StaleAddCow},
+      {"qcow2", Chain({"qcow2"})},
+      {"leaky_qcow2", LeakyQcow2},
+      {"dirty_qcow2", DirtyQcow2},
+      {"uncounted_qcow2", UncountedQcow2},
+      {"damaged_qcow2", DamagedQcow2},
   };
   std::vector<FaultVerb> verbs;
   for (const auto& [name, chain] : kChains) {
@@ -300,16 +367,33 @@ std::vector<FaultVerb> AllFaultVerbs() {
                                .backing_format = "raw",
                                .data_file = "data",
                                .data_format = "qed"};
-  verbs.insert(verbs.end(),
-               {{"create_raw", Effect::kCreates, OnlyBase, Create(raw)},
-                {"create_qed", Effect::kCreates, OnlyBase, Create(qed)},
-                {"create_addcow", Effect::kCreates, OnlyBase, Create(addcow)},
-                {"create_addcow_in_qed", Effect::kCreates, OnlyBase,
-                 Create(addcow_in_qed)},
-                {"open_rw_unclean_qed", Effect::kRepairs, UncleanQed,
-                 OpenAs(Access::kReadWrite)},
-                {"make_writable_unclean_qed", Effect::kRepairs, UncleanQed,
-                 MakeWritable}});
+  const NewImage qcow2{.format = "qcow2",
+                       .backing_file = "base.raw",
+                       .backing_format = "raw",
+                       .data_file = "data"};
+  const NewImage qcow2raw{.format = "qcow2",
+                          .size = 5 * kCluster,
+                          .data_file = "data",
+                          .data_file_raw = true};
+  verbs.insert(
+      verbs.end(),
+      {{"create_raw", Effect::kCreates, OnlyBase, Create(raw)},
+       {"create_qed", Effect::kCreates, OnlyBase, Create(qed)},
+       {"create_addcow", Effect::kCreates, OnlyBase, Create(addcow)},
+       {"create_addcow_in_qed", Effect::kCreates, OnlyBase,
+        Create(addcow_in_qed)},
+       {"create_qcow2", Effect::kCreates, OnlyBase, Create(qcow2)},
+       {"create_qcow2raw", Effect::kCreates, OnlyBase, Create(qcow2raw)},
+       {"open_rw_unclean_qed", Effect::kRepairs, UncleanQed,
+        OpenAs(Access::kReadWrite)},
+       {"make_writable_unclean_qed", Effect::kRepairs, UncleanQed,
+        MakeWritable},
+       {"open_rw_dirty_qcow2", Effect::kRepairs, DirtyQcow2,
+        OpenAs(Access::kReadWrite)},
+       {"open_rw_uncounted_qcow2", Effect::kRepairs, UncountedQcow2,
+        OpenAs(Access::kReadWrite)},
+       {"make_writable_dirty_qcow2", Effect::kRepairs, DirtyQcow2,
+        MakeWritable}});
   verbs.insert(
       verbs.end(),
       {{"convert_to_raw", Effect::kCreates, OnlyBase, Quietly(ConvertTo(raw))},
@@ -318,14 +402,27 @@ std::vector<FaultVerb> AllFaultVerbs() {
        {"convert_to_qed_on_base", Effect::kCreates, OnlyBase,
         Quietly(ConvertTo(qed))},
        {"convert_to_addcow", Effect::kCreates, OnlyBase,
-        Quietly(ConvertTo({.format = "add-cow", .data_file = "data"}))}});
+        Quietly(ConvertTo({.format = "add-cow", .data_file = "data"}))},
+       {"convert_to_qcow2", Effect::kCreates, OnlyBase,
+        Quietly(ConvertTo({.format = "qcow2", .data_file = "data"}))},
+       {"convert_to_qcow2_on_base", Effect::kCreates, OnlyBase,
+        Quietly(ConvertTo(qcow2))},
+       {"grow_tables_qcow2", Effect::kRepairs, Chain({"qcow2"}),
+        Quietly(ResizeTo(600 * kCluster))},
+       {"grow_qcow2raw", Effect::kRepairs, Chain({kDataFileIsDisk}),
+        Quietly(ResizeTo(11 * kCluster))},
+       {"grow_tables_qcow2raw", Effect::kRepairs, Chain({kDataFileIsDisk}),
+        Quietly(ResizeTo(600 * kCluster))},
+       {"shrink_qcow2raw", Effect::kShrinks, Chain({kDataFileIsDisk}),
+        Quietly(ResizeTo(2 * kCluster + 512))}});
   verbs.insert(verbs.end(), {{"upgrade_june", Effect::kRepairs,
                               MakeDraft(Draft::kJune2012), Quietly(Upgrade)},
                              {"upgrade_july", Effect::kRepairs,
                               MakeDraft(Draft::kJuly2012), Quietly(Upgrade)}});
   for (const auto& [name, format] : {std::pair{"qed", "qed"},
                                      {"addcow", "add-cow"},
-                                     {"addcow_in_qed", "add-cow/qed"}}) {
+                                     {"addcow_in_qed", "add-cow/qed"},
+                                     {"qcow2", "qcow2"}}) {
     const auto rewriting = RewritingVerbs(name, format);
     verbs.insert(verbs.end(), rewriting.begin(), rewriting.end());
   }

@@ -26,9 +26,13 @@ class MakeWritableFaultTest : public testing::TestWithParam<std::string> {
   void SetUp() override {
     const std::vector<uint8_t> content =
         MakeChain(fresh_, {.formats = {GetParam()},
-                           .base_clusters = GetParam() == "raw" ? 0u : 5u,
+                           .base_clusters = IsAlone() ? 0u : 5u,
                            .disk_clusters = 8});
     content_.assign(content.begin(), content.end());
+  }
+
+  static bool IsAlone() {
+    return GetParam() == "raw" || GetParam() == kDataFileIsDisk;
   }
 
   // Return values: empty, or what went wrong.
@@ -80,7 +84,8 @@ TEST_P(MakeWritableFaultTest, LeavesTheImageAsItWas) {
 
 INSTANTIATE_TEST_SUITE_P(
     Formats, MakeWritableFaultTest,
-    testing::Values("raw", "qed", "add-cow", "add-cow/qed", "add-cow/add-cow"),
+    testing::Values("raw", "qed", "add-cow", "add-cow/qed", "add-cow/add-cow",
+                    "qcow2", kDataFileIsDisk),
     [](const auto& format) {
       return absl::StrReplaceAll(format.param, {{"-", ""}, {"/", "_in_"}});
     });

@@ -107,6 +107,18 @@ std::vector<ChainShape> Shapes() {
        .formats = {"add-cow/add-cow"},
        .base_clusters = 9,
        .base_odd = 77},
+      {.name = "qcow2_alone", .formats = {"qcow2"}, .disk_odd = 512},
+      {.name = "qcow2raw", .formats = {kDataFileIsDisk}, .disk_odd = 512},
+      {.name = "small_qcow2_on_longer_raw",
+       .formats = {"qcow2"},
+       .cluster_size = 512,
+       .base_clusters = 20,
+       .base_odd = 77},
+      {.name = "qcow2_on_shorter_qed",
+       .formats = {"qcow2", "qed"},
+       .base_clusters = 3,
+       .base_odd = 333},
+      {.name = "qed_on_qcow2", .formats = {"qed", "qcow2"}, .base_clusters = 6},
   };
   for (ChainShape& shape : shapes) {
     shape.disk_clusters = shape.cluster_size == 512 ? 12 : 6;

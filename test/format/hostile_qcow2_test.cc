@@ -199,6 +199,21 @@ TEST_F(HostileQcow2Test, AShortDataFileEndsInZeroes) {
   EXPECT_EQ(Must(files_.Stat("/img")).size, 2 * kReach);
 }
 
+TEST_F(HostileQcow2Test, WhatTheDataFileHasPastTheEndNeverShows) {
+  files_.SetContents("/disk", PatternText(9, kCluster));
+  Make(files_, "/raw",
+       {.format = "qcow2",
+        .size = kCluster,
+        .cluster_size = kCluster,
+        .data_file = "disk",
+        .data_file_raw = true});
+  PokeFile(files_, "/disk", kCluster, PatternText(5, 3 * kCluster));
+  const auto image = Must(Open("/raw", Access::kReadWrite));
+  Must(image->Resize(2 * kCluster));
+  EXPECT_TRUE(
+      Shows(*image, PatternText(9, kCluster) + std::string(kCluster, '\0')));
+}
+
 TEST_F(HostileQcow2Test, TheDataFileMustBeNamedAndTheBitSet) {
   const std::string good = files_.Contents("/a");
   SetFeatures(0, 0);

@@ -35,6 +35,12 @@ FILE_TAIL = "src/format/file_tail.cc"
 ADDCOW = "src/format/addcow/layer.cc"
 BITMAP = "src/format/addcow/bitmap.h"
 CACHE = "src/io/metadata_cache.cc"
+QCOW2 = "src/format/qcow2/layer.cc"
+QCOW2_WRITE = "src/format/qcow2/data_file_layer.cc"
+QCOW2_BUILD = "src/format/qcow2/build_metadata.cc"
+QCOW2_SPACE = "src/format/qcow2/metadata_space.cc"
+QCOW2_WRITABLE = "src/format/qcow2/writable.cc"
+QCOW2_RECORD = "src/format/qcow2/record.cc"
 
 FLUSH_MUTANTS = [
     Mutant("no-data-sync", OVERLAY,
@@ -461,5 +467,66 @@ VERB_MUTANTS = [
            ["ops"]),
 ]
 
+QCOW2_MUTANTS = [
+    Mutant("qcow2-l1-with-the-tables", QCOW2_WRITE,
+           [("  RETURN_IF_ERROR(syncer.Sync(file_));\n"
+             "  file_synced_ = true;\n",
+             "  file_synced_ = true;\n")],
+           ["crash"]),
+    Mutant("qcow2-first-round-without-sync", QCOW2_WRITE,
+           [("if (!pages_->HasCopies() && file_synced_)",
+             "if (!pages_->HasCopies())")],
+           ["crash"]),
+    Mutant("qcow2-header-before-what-it-names", QCOW2_BUILD,
+           [("  RETURN_IF_ERROR(syncer.Sync(file_));\n  return header_;",
+             "  return header_;")],
+           ["crash"]),
+    Mutant("qcow2-table-not-counted", QCOW2_SPACE,
+           [("  RETURN_IF_ERROR(SetCount(offset, 1));\n", "")],
+           ["crash"]),
+    Mutant("qcow2-entry-without-copied", QCOW2_WRITE,
+           [("if (!entry.is_bitmap) return entry.guest_offset | kEntryCopied;",
+             "if (!entry.is_bitmap) return entry.guest_offset;")],
+           ["model"]),
+    Mutant("qcow2-size-before-zeroes", QCOW2_WRITE,
+           [("    if (stat.size < new_size) "
+             "RETURN_IF_ERROR(data_file_.Truncate(new_size));\n"
+             "    RETURN_IF_ERROR(syncer.Sync(data_file_));\n",
+             "    if (stat.size < new_size) "
+             "RETURN_IF_ERROR(data_file_.Truncate(new_size));\n")],
+           ["crash"]),
+    Mutant("qcow2-entries-stay", QCOW2_WRITE,
+           [("return entry.subclusters == kAllSubclusters ? 0 : old;",
+             "return old;")],
+           ["crash"]),
+    Mutant("qcow2-count-dropped-before-entry", QCOW2_WRITE,
+           [("  dropped_.push_back(table);\n  return absl::OkStatus();",
+             "  return space_->Free(table);")],
+           ["crash"]),
+    Mutant("qcow2-dirty-bit-stays", QCOW2_WRITABLE,
+           [("  next.incompatible &= ~kIncompatibleDirty;\n", "")],
+           ["hostile_image"]),
+    Mutant("qcow2-refcounts-unseen", QCOW2_WRITABLE,
+           [("    ASSIGN_OR_RETURN(sound, AreInUse(file, header, map, "
+             "stat.size));\n", "")],
+           ["hostile_image"]),
+    Mutant("qcow2-cluster-of-another", QCOW2,
+           [("? offset == cluster",
+             "? IsAligned(offset, header_.cluster_size())")],
+           ["hostile_image"]),
+    Mutant("qcow2-past-the-data-file", QCOW2,
+           [("if (unit.host_offset >= data_end) {", "if (false) {")],
+           ["hostile_image"]),
+    Mutant("qcow2-name-over-the-old", QCOW2_RECORD,
+           [("    room.Take({header.backing_name_offset, "
+             "header.backing_name_size});\n", "")],
+           ["crash"]),
+    Mutant("qcow2-header-before-name", QCOW2_RECORD,
+           [("    RETURN_IF_ERROR(file.Sync());\n"
+             "    // What of the name",
+             "    // What of the name")],
+           ["crash"]),
+]
+
 MUTANTS = (FLUSH_MUTANTS + WRITE_MUTANTS + QED_MUTANTS + REPAIR_MUTANTS +
-           ADDCOW_MUTANTS + OTHER_MUTANTS + VERB_MUTANTS)
+           ADDCOW_MUTANTS + QCOW2_MUTANTS + OTHER_MUTANTS + VERB_MUTANTS)

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "flatcow/image_ops.h"
 #include "flatcow/status.h"
@@ -147,7 +148,8 @@ class Session {
     const uint64_t unit = shape_.size_unit();
     const uint64_t size =
         (content_.size() / 2 + Below(content_.size())) / unit * unit;
-    leaks_ = leaks_ || (size < content_.size() && unit == 512);
+    leaks_ = leaks_ || (size < content_.size() &&
+                        absl::EndsWith(shape_.formats.front(), "qed"));
     Must(ResizeImage(files_, kChainImage, {.bytes = size, .shrink = true})
              .status());
     content_.resize(size);
@@ -158,7 +160,7 @@ class Session {
   std::string Convert() {
     ConvertOptions options;
     options.target.format =
-        std::vector<std::string>{"raw", "qed", "add-cow"}[Below(3)];
+        std::vector<std::string>{"raw", "qed", "add-cow", "qcow2"}[Below(4)];
     options.target.force = true;
     if (options.target.format != "raw") {
       options.target.cluster_size = kCluster << Below(3);
@@ -168,14 +170,15 @@ class Session {
         options.target.backing_format.clear();
       }
     }
-    if (options.target.format == "add-cow") {
+    if (options.target.format == "add-cow" ||
+        options.target.format == "qcow2") {
       options.target.data_file = absl::StrCat("copy", ++copies_);
     }
     options.sparse_bytes = std::vector<uint64_t>{0, 512, 4096, 65536}[Below(4)];
     options.work.parallel = 1 + static_cast<int>(Below(4));
     Must(ConvertImage(files_, kChainImage, kOutput, options).status());
     std::string expected = content_;
-    if (options.target.format == "qed") {
+    if (options.target.format == "qed" || options.target.format == "qcow2") {
       expected.resize((expected.size() + 511) / 512 * 512);
     }
     const auto copy =
@@ -217,7 +220,13 @@ INSTANTIATE_TEST_SUITE_P(
         ChainShape{"qed_qed", {"qed", "qed"}, kCluster, 20, 0, 24, 0},
         ChainShape{"qed_addcow", {"qed", "add-cow"}, kCluster, 20, 1, 22, 512},
         ChainShape{"addcow_qed", {"add-cow", "qed"}, kCluster, 20, 0, 22, 512},
-        ChainShape{"addcow_in_qed", {"add-cow/qed"}, kCluster, 20, 0, 22, 512}),
+        ChainShape{"addcow_in_qed", {"add-cow/qed"}, kCluster, 20, 0, 22, 512},
+        ChainShape{"qcow2", {"qcow2"}, kCluster, 20, 512, 20, 512},
+        ChainShape{"qcow2_alone", {"qcow2"}, kCluster, 0, 0, 16, 0},
+        ChainShape{"qcow2_small", {"qcow2"}, 512, 170, 99, 150, 0},
+        ChainShape{"qcow2_qed", {"qcow2", "qed"}, kCluster, 20, 0, 24, 0},
+        ChainShape{
+            "addcow_qcow2", {"add-cow", "qcow2"}, kCluster, 20, 0, 22, 512}),
     [](const auto& shape) { return shape.param.name; });
 
 }  // namespace

@@ -61,7 +61,8 @@ class Builder {
   }
   absl::Status WriteWords(uint64_t offset, absl::Span<const uint64_t> words);
 
-  // The tables of a disk whose data file is the disk; all but the last full.
+  // The tables that are new in a disk whose data file is the disk; all but the
+  // last full.
   absl::Status AddFilledTables();
   absl::Status WriteFilledTable(uint64_t l1_index, uint64_t offset);
   absl::Status WriteL1();
@@ -103,15 +104,20 @@ absl::Status Builder::WriteFilledTable(uint64_t l1_index, uint64_t offset) {
 }
 
 absl::Status Builder::AddFilledTables() {
-  const uint64_t tables = geometry_.ReachableTables(size_);
-  for (uint64_t index = geometry_.ReachableTables(header_.size); index < tables;
-       ++index) {
-    if (map_.l1[index] != 0) continue;
+  const uint64_t first = geometry_.ReachableTables(header_.size);
+  const uint64_t end = geometry_.ReachableTables(size_);
+  if (first == end) return absl::OkStatus();
+  // What is there was left by a growth that did not come to its end.
+  std::erase_if(map_.tables, [&](const TableEntry& table) {
+    return table.l1_index >= first;
+  });
+  std::fill(map_.l1.begin() + static_cast<ptrdiff_t>(first), map_.l1.end(), 0);
+  new_l1_ = true;
+  for (uint64_t index = first; index < end; ++index) {
     const uint64_t offset = Take(1);
     RETURN_IF_ERROR(WriteFilledTable(index, offset));
     map_.l1[index] = offset | kEntryCopied;
     map_.tables.push_back({index, offset});
-    new_l1_ = true;
   }
   return absl::OkStatus();
 }

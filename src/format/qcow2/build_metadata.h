@@ -31,8 +31,8 @@ bool HasRoomFor(const Header& header, const MetadataMap& map, uint64_t size,
 
 // Writes refcounts for what `map`, which has been read from the file, has in
 // use, and for what is added: an L1 table when one of `header` has too few
-// entries for a disk of `size` bytes; with data-file-raw the L2 tables of that
-// grown part that are missing, filled. All is durable. Return values: the
+// entries for a disk of `size` bytes; with data-file-raw the L2 tables of the
+// grown part, filled. All is durable. Return values: the
 // header that names these; it is not written. Errors: EFBIG the file is too
 // long for a refcount table.
 absl::StatusOr<Header> BuildMetadata(File& file, const Header& header,

@@ -79,7 +79,6 @@ absl::Status Scan::Bad(absl::string_view what, uint64_t index, uint64_t word,
 
 absl::Status Scan::CheckL1() {
   const uint64_t reach = geometry_.table_reach();
-  const uint64_t reachable = geometry_.ReachableTables(header_.size);
   for (const uint64_t index : map_.bad) {
     RETURN_IF_ERROR(Bad("L1", index, geometry_.L1Word(index), map_.l1[index], 0,
                         {index * reach, reach}));
@@ -89,14 +88,6 @@ absl::Status Scan::CheckL1() {
     if ((entry & kEntryCopied) != 0) continue;
     RETURN_IF_ERROR(Bad("L1", table.l1_index, geometry_.L1Word(table.l1_index),
                         entry, entry | kEntryCopied,
-                        {table.l1_index * reach, reach}));
-  }
-  // Where the data file is the disk, these would be in the way of growing.
-  if (!header_.data_file_raw()) return absl::OkStatus();
-  for (const TableEntry& table : map_.tables) {
-    if (table.l1_index < reachable) continue;
-    RETURN_IF_ERROR(Bad("L1", table.l1_index, geometry_.L1Word(table.l1_index),
-                        map_.l1[table.l1_index], 0,
                         {table.l1_index * reach, reach}));
   }
   return absl::OkStatus();

@@ -207,15 +207,6 @@ absl::Status DataFileLayer::EnlargeTables(uint64_t size, Syncer& syncer) {
   const uint64_t old_tables = geometry.ReachableTables(header_.size);
   const uint64_t new_tables = geometry.ReachableTables(size);
   const bool fill = header_.data_file_raw() && new_tables > old_tables;
-  if (fill) {
-    for (uint64_t index = old_tables; index < map.l1.size(); ++index) {
-      if (map.l1[index] == 0) continue;
-      return MakeError(
-          EIO, absl::StrCat(file_.path(), ": L1 entry ", index,
-                            " is set past the end of the disk; the image is "
-                            "damaged: run flatcow-img check -r all"));
-    }
-  }
   if (!fill && L1EntriesFor(header_, size) <= header_.l1_entries &&
       HasRoomFor(header_, map, size, stat.size)) {
     return absl::OkStatus();
