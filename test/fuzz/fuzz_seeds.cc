@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "fuzz/packed_cluster.h"
 #include "fuzz/prepared_chains.h"
 #include "model/draft_image.h"
 #include "model/image_testing.h"
@@ -104,12 +103,10 @@ void AddQcow2Tables(Seeds& seeds) {
   add("version2", "\x03\x03\x04\x60\x08"s + megabyte + megabyte);
 }
 
+// What is packed is not the same with every version of a compressor, so it is
+// among the other inputs.
 void AddCompressedClusters(Seeds& seeds) {
   const std::string content = RandomBytes(1, 200) + std::string(312, 'c');
-  for (const bool zstd : {false, true}) {
-    seeds.push_back({"decompress", zstd ? "seed-zstd" : "seed-deflate",
-                     std::string(1, '\0') + PackedCluster(content, zstd)});
-  }
   seeds.push_back({"decompress", "seed-content", "\x04" + content});
 }
 

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fuzz/packed_cluster.h"
 
-#include <zlib.h>
+#include <libdeflate.h>
 #include <zstd.h>
-
-#include <cstddef>
-#include <cstdint>
 
 namespace flatcow {
 
@@ -17,17 +14,12 @@ std::string PackedCluster(const std::string& content, bool zstd) {
                                 content.size(), 1));
     return packed;
   }
-  z_stream stream{};
-  deflateInit2(&stream, 1, Z_DEFLATED, -12, 9, Z_DEFAULT_STRATEGY);
-  packed.resize(deflateBound(&stream, content.size()));
-  stream.next_in =
-      reinterpret_cast<uint8_t*>(const_cast<char*>(content.data()));
-  stream.avail_in = static_cast<uInt>(content.size());
-  stream.next_out = reinterpret_cast<uint8_t*>(packed.data());
-  stream.avail_out = static_cast<uInt>(packed.size());
-  deflate(&stream, Z_FINISH);
-  packed.resize(stream.total_out);
-  deflateEnd(&stream);
+  libdeflate_compressor* const compressor = libdeflate_alloc_compressor(1);
+  packed.resize(libdeflate_deflate_compress_bound(compressor, content.size()));
+  packed.resize(libdeflate_deflate_compress(compressor, content.data(),
+                                            content.size(), packed.data(),
+                                            packed.size()));
+  libdeflate_free_compressor(compressor);
   return packed;
 }
 

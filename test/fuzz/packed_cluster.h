@@ -6,8 +6,8 @@
 
 namespace flatcow {
 
-// What a qcow2 image holds of a compressed cluster: deflate without a header
-// and with a window of 4 KiB, or a zstd frame.
+// What a qcow2 image holds of a compressed cluster: deflate without a header,
+// or a zstd frame.
 std::string PackedCluster(const std::string& content, bool zstd);
 
 }  // namespace flatcow
