@@ -11,7 +11,7 @@
 #include "format/qcow2/header.h"
 #include "fuzz/fuzz_input.h"
 #include "fuzz/fuzz_target.h"
-#include "fuzz/packed_cluster.h"
+#include "support/packed_cluster.h"
 
 namespace flatcow {
 namespace {

@@ -25,10 +25,10 @@
 #include "fuzz/fuzz_input.h"
 #include "fuzz/fuzz_target.h"
 #include "fuzz/guarded_file_system.h"
-#include "fuzz/packed_cluster.h"
 #include "fuzz/repair_check.h"
 #include "model/image_testing.h"
 #include "support/memory_file_system.h"
+#include "support/packed_cluster.h"
 
 namespace flatcow {
 namespace {

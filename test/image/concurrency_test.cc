@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "flatcow/image.h"
 #include "flatcow/image_ops.h"
+#include "model/chain_shape.h"
 #include "model/disk_model.h"
 #include "model/image_testing.h"
 #include "support/memory_file_system.h"
@@ -34,6 +35,7 @@ struct Scenario {
   uint64_t blocks;    // a multiple of kThreads
   int base_clusters;  // more or less than the disk, -1 for no backing
   bool real_files = false;
+  bool subclusters = false;
   int operations = 200;  // of each thread
 };
 
@@ -110,6 +112,7 @@ class ConcurrencyTest : public testing::TestWithParam<Scenario> {
       }
     }
     Make(*files_, path_, options);
+    if (scenario_.subclusters) AddSubclusters(*files_, path_);
     Open(Access::kReadWrite);
     // Some clusters are allocated before anything else.
     for (uint64_t at = 0; at < size; at += 5 * scenario_.cluster_size) {
@@ -281,9 +284,10 @@ TEST_P(SectorConcurrencyTest, ReadersSeeOldOrNewSectors) {
 std::vector<Scenario> AllScenarios() {
   std::vector<Scenario> scenarios;
   for (const bool real_files : {false, true}) {
-    for (const std::string format : {"qed", "add-cow"}) {
-      const std::string name = absl::StrCat(format == "qed" ? "qed" : "addcow",
-                                            real_files ? "_on_disk" : "");
+    for (const std::string format : {"qed", "add-cow", "qcow2"}) {
+      const std::string name =
+          absl::StrCat(format == "add-cow" ? "addcow" : format,
+                       real_files ? "_on_disk" : "");
       // 16 blocks in a cluster; the backing file goes on behind the disk.
       scenarios.push_back({.name = name + "_64k_clusters_4k_blocks",
                            .format = format,
@@ -302,6 +306,13 @@ std::vector<Scenario> AllScenarios() {
                            .real_files = real_files});
     }
   }
+  scenarios.push_back({.name = "qcow2_with_subclusters",
+                       .format = "qcow2",
+                       .cluster_size = 65536,
+                       .block_size = 4096,
+                       .blocks = 512,
+                       .base_clusters = 40,
+                       .subclusters = true});
   scenarios.push_back({.name = "qed_without_backing",
                        .format = "qed",
                        .cluster_size = 4096,

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "flatcow/image.h"
 #include "model/chain_shape.h"
 #include "model/disk_model.h"
@@ -146,13 +147,17 @@ std::vector<ChainShape> Shapes() {
       {"add-cow"},
       {"qed", "add-cow"},
       {"add-cow", "qed"},
-      {"qed", "qed", "add-cow"}};
+      {"qed", "qed", "add-cow"},
+      {"qcow2"},
+      {"add-cow/qcow2"}};
   for (const auto& formats : chains) {
     // No raw file, one that ends within the disk, one that goes on behind it.
     for (const uint64_t base_clusters : {0, 41, 200}) {
       std::string name = absl::StrCat("base_", base_clusters);
       for (const std::string& format : formats) {
-        absl::StrAppend(&name, "_", format == "qed" ? "qed" : "addcow");
+        absl::StrAppend(
+            &name, "_",
+            absl::StrReplaceAll(format, {{"-", ""}, {"/", "_in_"}}));
       }
       shapes.push_back({.name = name,
                         .formats = formats,

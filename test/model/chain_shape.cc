@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "flatcow/image_ops.h"
+#include "format/qcow2/header.h"
 #include "model/disk_model.h"
 #include "model/draft_image.h"
 #include "model/image_testing.h"
@@ -65,6 +66,13 @@ void MakeImageFile(MemoryFileSystem& files, const std::string& name,
 
 }  // namespace
 
+void AddSubclusters(FileSystem& files, const std::string& path) {
+  constexpr uint64_t kLastFeatureByte = qcow2::kIncompatibleOffset + 7;
+  constexpr char kFeatures = static_cast<char>(qcow2::kIncompatibleDataFile |
+                                               qcow2::kIncompatibleExtendedL2);
+  PokeFile(files, path, kLastFeatureByte, std::string(1, kFeatures));
+}
+
 std::vector<uint8_t> MakeChain(MemoryFileSystem& files,
                                const ChainShape& shape) {
   const uint64_t disk_size = shape.disk_size();
@@ -88,9 +96,10 @@ std::vector<uint8_t> MakeChain(MemoryFileSystem& files,
     const std::vector<std::string> parts =
         absl::StrSplit(shape.formats[level], '/');
     image.data_file_raw = parts[0] == kDataFileIsDisk;
-    image.format = draft.has_value()     ? "add-cow"
-                   : image.data_file_raw ? "qcow2"
-                                         : parts[0];
+    const bool subclusters = parts[0] == kWithSubclusters;
+    image.format = draft.has_value()                    ? "add-cow"
+                   : image.data_file_raw || subclusters ? "qcow2"
+                                                        : parts[0];
     image.size = disk_size;
     image.backing_file = below;
     image.backing_format = below_format;
@@ -108,6 +117,7 @@ std::vector<uint8_t> MakeChain(MemoryFileSystem& files,
     }
     Make(files, path, image);
     if (draft.has_value()) TurnIntoDraft(files, path, *draft);
+    if (subclusters) AddSubclusters(files, path);
     if (level != 0) {
       WriteStripes(files, path, level, shape.cluster_size, content);
     }

@@ -27,6 +27,11 @@ inline bool IsWritten(absl::string_view path) {
 
 // In place of a format: qcow2 with data-file-raw, which has nothing below it.
 inline constexpr char kDataFileIsDisk[] = "qcow2raw";
+// qcow2 with extended L2 entries, for clusters of at least 16 KiB.
+inline constexpr char kWithSubclusters[] = "qcow2sub";
+
+// Sets the feature bit in an image that is new, and small.
+void AddSubclusters(FileSystem& files, const std::string& path);
 
 struct ChainShape {
   std::string name = {};
@@ -47,10 +52,10 @@ struct ChainShape {
   // Sizes of the disk are multiples of it.
   uint64_t size_unit() const {
     const std::string& format = formats.front();
-    return absl::EndsWith(format, "qed") || absl::EndsWith(format, "qcow2") ||
-                   format == kDataFileIsDisk
-               ? 512
-               : 1;
+    const bool sectors =
+        absl::EndsWith(format, "qed") || absl::EndsWith(format, "qcow2") ||
+        format == kDataFileIsDisk || format == kWithSubclusters;
+    return sectors ? 512 : 1;
   }
 };
 

@@ -80,6 +80,7 @@ std::vector<ChainShape> AllShapes() {
       {"add-cow", "add-cow"},
       {"qcow2"},
       {kDataFileIsDisk},
+      {kWithSubclusters},
       {"qcow2", "qed"},
       {"add-cow", "qcow2"},
       {"qcow2", "qcow2"},
@@ -100,11 +101,14 @@ std::vector<ChainShape> AllShapes() {
       });
     };
     const bool has_qed = has("qed");
-    const bool has_sectors = has_qed || has("qcow2") || has(kDataFileIsDisk);
+    const bool has_subclusters = has(kWithSubclusters);
+    const bool has_sectors =
+        has_qed || has("qcow2") || has(kDataFileIsDisk) || has_subclusters;
     const bool has_draft = formats.front().ends_with("2012");
     for (const uint32_t cluster_size : {512u, 4096u, 65536u}) {
       if (has_draft && cluster_size != 65536) continue;
       if (has_qed && cluster_size < 4096) continue;
+      if (has_subclusters && cluster_size < 16384) continue;
       if (!has_draft && formats.size() > 1 && cluster_size > 4096) continue;
       for (const Base& base : kBases) {
         for (const uint64_t odd : {0u, 512u, 333u}) {

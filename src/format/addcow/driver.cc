@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <array>
 #include <cerrno>
 #include <memory>
 
@@ -14,22 +13,15 @@
 #include "format/addcow/upgrade.h"
 #include "format/header_room.h"
 #include "format/link_name.h"
+#include "format/load_header.h"
 #include "format/registry.h"
-#include "io/read_to_end.h"
 
 namespace flatcow {
 namespace addcow {
 namespace {
 
 absl::StatusOr<Header> ReadRawHeader(const File& file) {
-  std::array<uint8_t, kParsedBytes> bytes{};
-  ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
-  ASSIGN_OR_RETURN(const size_t length,
-                   ReadToEnd(file, 0, absl::MakeSpan(bytes)));
-  auto header =
-      ParseHeader(absl::MakeConstSpan(bytes).first(length), stat.size);
-  if (!header.ok()) return Annotate(header.status(), file.path());
-  return header;
+  return LoadHeaderOf<kParsedBytes>(file, ParseHeader);
 }
 
 absl::Status CheckImageFormat(const File& file, const Header& header) {

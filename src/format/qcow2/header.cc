@@ -11,7 +11,7 @@
 #include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
-#include "io/read_to_end.h"
+#include "format/load_header.h"
 
 namespace flatcow::qcow2 {
 namespace {
@@ -230,14 +230,7 @@ absl::StatusOr<Header> ParseHeader(absl::Span<const uint8_t> bytes,
 }
 
 absl::StatusOr<Header> LoadHeader(const File& file) {
-  std::array<uint8_t, kWrittenBytes> bytes{};
-  ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
-  ASSIGN_OR_RETURN(const size_t length,
-                   ReadToEnd(file, 0, absl::MakeSpan(bytes)));
-  auto header =
-      ParseHeader(absl::MakeConstSpan(bytes).first(length), stat.size);
-  if (!header.ok()) return Annotate(header.status(), file.path());
-  return header;
+  return LoadHeaderOf<kWrittenBytes>(file, ParseHeader);
 }
 
 std::array<uint8_t, kWrittenBytes> SerializeHeader(const Header& header) {

@@ -8,12 +8,12 @@
 #include "flatcow/status.h"
 #include "format/header_room.h"
 #include "format/link_name.h"
+#include "format/load_header.h"
 #include "format/qed/check.h"
 #include "format/qed/create.h"
 #include "format/qed/header.h"
 #include "format/qed/layer.h"
 #include "format/registry.h"
-#include "io/read_to_end.h"
 
 namespace flatcow {
 namespace qed {
@@ -25,14 +25,10 @@ struct OpenHeader {
 };
 
 absl::StatusOr<OpenHeader> ReadRawHeader(const File& file) {
-  std::array<uint8_t, kHeaderBytes> bytes{};
+  ASSIGN_OR_RETURN(const Header header,
+                   LoadHeaderOf<kHeaderBytes>(file, ParseHeader));
   ASSIGN_OR_RETURN(const FileStat stat, file.Stat());
-  ASSIGN_OR_RETURN(const size_t length,
-                   ReadToEnd(file, 0, absl::MakeSpan(bytes)));
-  auto header =
-      ParseHeader(absl::MakeConstSpan(bytes).first(length), stat.size);
-  if (!header.ok()) return Annotate(header.status(), file.path());
-  return OpenHeader{*header, stat.size};
+  return OpenHeader{header, stat.size};
 }
 
 absl::StatusOr<FormatHeader> ReadHeader(const File& file) {

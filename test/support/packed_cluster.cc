@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "fuzz/packed_cluster.h"
+#include "support/packed_cluster.h"
 
 #include <libdeflate.h>
 #include <zstd.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef FLATCOW_TEST_FUZZ_PACKED_CLUSTER_H_
-#define FLATCOW_TEST_FUZZ_PACKED_CLUSTER_H_
+#ifndef FLATCOW_TEST_SUPPORT_PACKED_CLUSTER_H_
+#define FLATCOW_TEST_SUPPORT_PACKED_CLUSTER_H_
 
 #include <string>
 
@@ -12,4 +12,4 @@ std::string PackedCluster(const std::string& content, bool zstd);
 
 }  // namespace flatcow
 
-#endif  // FLATCOW_TEST_FUZZ_PACKED_CLUSTER_H_
+#endif  // FLATCOW_TEST_SUPPORT_PACKED_CLUSTER_H_
