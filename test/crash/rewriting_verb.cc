@@ -133,6 +133,15 @@ GuestView ViewOf(const MemoryFileSystem& files) {
   return GuestView(*copy, kChainImage);
 }
 
+// Other programs, which do not mend what they open, must find nothing wrong at
+// any time.
+std::string IsDamaged(const MemoryFileSystem& files) {
+  const auto copy = files.Snapshot();
+  const auto check = CheckImage(*copy, kChainImage, {});
+  if (!check.ok()) return std::string(check.status().message());
+  return check->corruptions + check->check_errors != 0 ? "it is damaged" : "";
+}
+
 // Everything that the image is to be after the verb.
 std::string IsNot(const VerbRun& run, MemoryFileSystem& files) {
   const GuestView after = ViewOf(run.after);
@@ -174,6 +183,7 @@ Verb Rewrite(const std::string& name, const MakeFiles& prepare,
     if (!failure.empty()) return failure;
     failure =
         ViewOf(files).WhatIsLost(ViewOf(shrinks ? run.after : run.before));
+    if (failure.empty()) failure = IsDamaged(files);
     if (failure.empty() && returned) failure = IsNot(run, files);
     return failure.empty() ? RunAgain(run_verb, run, files) : failure;
   };

@@ -498,10 +498,6 @@ QCOW2_MUTANTS = [
              "    if (stat.size < new_size) "
              "RETURN_IF_ERROR(data_file_.Truncate(new_size));\n")],
            ["crash"]),
-    Mutant("qcow2-entries-stay", QCOW2_WRITE,
-           [("return entry.subclusters == kAllSubclusters ? 0 : old;",
-             "return old;")],
-           ["crash"]),
     Mutant("qcow2-count-dropped-before-entry", QCOW2_WRITE,
            [("  dropped_.push_back(table);\n  return absl::OkStatus();",
              "  return space_->Free(table);")],
