@@ -214,6 +214,33 @@ TEST_F(HostileQcow2Test, WhatTheDataFileHasPastTheEndNeverShows) {
       Shows(*image, PatternText(9, kCluster) + std::string(kCluster, '\0')));
 }
 
+// Of any length, and those that nobody knows.
+TEST_F(HostileQcow2Test, OtherExtensionsStayWhenNamesChange) {
+  const std::string unknown =
+      std::string("\x12\x34\x56\x78\0\0\0\5stays\0\0\0", 16);
+  const std::string good = files_.Contents("/a");
+  const size_t at = good.find("\xe2\x79\x2a\xca");
+  ASSERT_NE(at, std::string::npos);
+  // In front of the others, which are cut off where the backing name begins.
+  std::string bytes = good;
+  const size_t name = good.find("base", at);
+  Overwrite(bytes, at, unknown + good.substr(at, name - at) + "base");
+  Overwrite(bytes, 8, Big64(name + unknown.size()));
+  files_.SetContents("/a", bytes);
+  EXPECT_TRUE(ShowsAll());
+  for (const char* backing : {"./base", ".//base", "base"}) {
+    Must(AmendImage(files_, "/a", {.backing_file = backing}).status());
+    EXPECT_NE(files_.Contents("/a").substr(0, 512).find(unknown),
+              std::string::npos);
+    EXPECT_EQ(Must(ReadImageInfo(files_, "/a", {})).backing->name, backing);
+    EXPECT_TRUE(ShowsAll());
+  }
+  files_.SetContents("/moved", files_.Contents("/img"));
+  Must(AmendImage(files_, "/a", {.data_file = "moved"}).status());
+  EXPECT_TRUE(ShowsAll());
+  EXPECT_TRUE(IsClean(files_, "/a"));
+}
+
 TEST_F(HostileQcow2Test, TheDataFileMustBeNamedAndTheBitSet) {
   const std::string good = files_.Contents("/a");
   SetFeatures(0, 0);

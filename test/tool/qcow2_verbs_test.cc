@@ -100,6 +100,19 @@ TEST_F(Qcow2VerbsTest, MovedFilesAreAmended) {
               HasSubstr("format qcow2 has data_file, backing_file"));
 }
 
+// QEMU takes a relative name to be relative to the working directory.
+TEST_F(Qcow2VerbsTest, ADataFileWhereQemuLooksForItIsNamedInTheError) {
+  std::filesystem::create_directory("disks");
+  Done("create -q -f qcow2 -o data_file=d disks/a 1M");
+  std::filesystem::rename("disks/d", "d");
+  const std::string refused = Refused("map disks/a");
+  EXPECT_THAT(refused, HasSubstr("data file 'd'"));
+  EXPECT_THAT(refused, HasSubstr("there is one in the working directory"));
+  std::filesystem::remove("d");
+  EXPECT_THAT(Refused("map disks/a"),
+              testing::Not(HasSubstr("working directory")));
+}
+
 TEST_F(Qcow2VerbsQemuTest, CreatePrintsQemusLineWithoutKeysThatItLacks) {
   MakeRaw("base", kMiB, 4096);
   for (const char* arguments :
