@@ -155,7 +155,7 @@ std::vector<ChainShape> AllShapes() {
       {"qcow2_512_shorter_odd", qcow2, 512, 5, 99, 12, 0},
       {"qcow2_512_three_tables", qcow2, 512, 30, 0, 130, 0},
       {"qcow2raw", {kDataFileIsDisk}, 4096, 0, 0, 6, 512},
-      {"qcow2_subclusters", {kWithSubclusters}, 16384, 1, 99, 3, 512},
+      {"qcow2_subclusters", {kWithSubclusters}, 16384, 2, 99, 6, 512},
       {"june_same", {"june2012"}, 65536, 6, 0, 6, 0},
       {"july_shorter_odd", {"july2012"}, 65536, 2, 99, 6, 333},
       {"qed_on_qed", {"qed", "qed"}, 4096, 9, 77, 6, 0},
