@@ -9,6 +9,10 @@ namespace flatcow {
 
 absl::StatusOr<uint64_t> FileTail::Extend(uint64_t length) {
   MutexLock lock(mutex_);
+  return ExtendLocked(length);
+}
+
+absl::StatusOr<uint64_t> FileTail::ExtendLocked(uint64_t length) {
   const uint64_t begin = allocation_end_;
   RETURN_IF_ERROR(file_.Truncate(begin + length));
   allocation_end_ = begin + length;
@@ -16,15 +20,18 @@ absl::StatusOr<uint64_t> FileTail::Extend(uint64_t length) {
   return begin;
 }
 
-Extent FileTail::TakeReturned(uint64_t length) {
+absl::StatusOr<FileTail::Space> FileTail::Take(uint64_t length) {
   MutexLock lock(mutex_);
-  if (returned_.empty()) return {};
+  if (returned_.empty()) {
+    ASSIGN_OR_RETURN(const uint64_t begin, ExtendLocked(length));
+    return Space{.extent = {begin, length}, .reads_zero = true};
+  }
   Extent& space = returned_.back();
   const Extent taken{space.offset, std::min(length, space.length)};
   space.offset += taken.length;
   space.length -= taken.length;
   if (space.length == 0) returned_.pop_back();
-  return taken;
+  return Space{.extent = taken, .reads_zero = false};
 }
 
 void FileTail::GiveBack(Extent space) {

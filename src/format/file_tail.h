@@ -34,9 +34,14 @@ class FileTail {
   // reads as zeroes.
   absl::StatusOr<uint64_t> Extend(uint64_t length);
 
-  // Space that was given back, at most `length` bytes of it, whose bytes may be
-  // anything. Return values: empty when there is none.
-  Extent TakeReturned(uint64_t length);
+  struct Space {
+    Extent extent;
+    bool reads_zero;  // false: its bytes may be anything
+  };
+
+  // Space that was given back, at most `length` bytes of it; without any, as
+  // Extend().
+  absl::StatusOr<Space> Take(uint64_t length);
 
   // Gives space back that no entry names. At the end of the file it leaves the
   // file, so that what is taken there next reads as zeroes again; what was
@@ -44,6 +49,9 @@ class FileTail {
   void GiveBack(Extent space);
 
  private:
+  absl::StatusOr<uint64_t> ExtendLocked(uint64_t length)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   File& file_;
   std::atomic<uint64_t> end_;
   Mutex mutex_;

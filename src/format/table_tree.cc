@@ -56,17 +56,6 @@ absl::Status TableTree::BadEntry(absl::string_view table, uint64_t index,
                geometry_.cluster_size()));
 }
 
-absl::StatusOr<uint64_t> TableTree::Find(uint64_t guest_offset) const {
-  const uint64_t index = geometry_.L1Index(guest_offset);
-  const uint64_t word = geometry_.L1Word(index);
-  ASSIGN_OR_RETURN(const uint64_t entry, pages_.ReadWord(word));
-  const uint64_t table = table_offset_(entry);
-  if (table != 0 && !bad_.empty() && bad_.contains(index)) {
-    return BadEntry("L1", index, word, table);
-  }
-  return table;
-}
-
 absl::StatusOr<Mapping> TableTree::MapUntabled(Extent extent) const {
   const uint64_t last = geometry_.L1Index(extent.end() - 1);
   uint64_t index = geometry_.L1Index(extent.offset) + 1;

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "base/status_macros.h"
 #include "flatcow/extent.h"
 #include "flatcow/file.h"
 #include "format/layer.h"
@@ -49,7 +50,16 @@ class TableTree {
 
   // The offset of the L2 table for a guest offset; 0: there is none. Errors:
   // EIO, also for an entry that Load() found bad.
-  absl::StatusOr<uint64_t> Find(uint64_t guest_offset) const;
+  absl::StatusOr<uint64_t> Find(uint64_t guest_offset) const {
+    const uint64_t index = geometry_.L1Index(guest_offset);
+    const uint64_t word = geometry_.L1Word(index);
+    ASSIGN_OR_RETURN(const uint64_t entry, pages_.ReadWord(word));
+    const uint64_t table = table_offset_(entry);
+    if (table != 0 && !bad_.empty() && bad_.contains(index)) {
+      return BadEntry("L1", index, word, table);
+    }
+    return table;
+  }
 
   // The run from the start of the extent on, for which there is no L2 table.
   // Precondition: Find() has said so for the start.

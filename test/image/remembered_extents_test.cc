@@ -121,29 +121,15 @@ INSTANTIATE_TEST_SUITE_P(CacheBytes, RememberedExtentsTest,
                          testing::Values(1, 128 << 10, 16 << 20));
 
 // Counts what is read of the files.
-class CountingFileSystem final : public FileSystem {
+class CountingFileSystem final : public FileSystemWrapper {
  public:
-  explicit CountingFileSystem(FileSystem& files) : files_(files) {}
+  using FileSystemWrapper::FileSystemWrapper;
 
   absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path,
                                              Access access) override {
     auto file = files_.Open(path, access);
     if (!file.ok()) return file.status();
     return std::make_unique<CountingFile>(*std::move(file), reads_);
-  }
-  absl::StatusOr<std::unique_ptr<File>> Create(
-      const std::string& path) override {
-    return files_.Create(path);
-  }
-  absl::Status Remove(const std::string& path) override {
-    return files_.Remove(path);
-  }
-  absl::Status Replace(const std::string& from,
-                       const std::string& to) override {
-    return files_.Replace(from, to);
-  }
-  absl::StatusOr<FileStat> Stat(const std::string& path) override {
-    return files_.Stat(path);
   }
 
   int reads() const { return reads_; }

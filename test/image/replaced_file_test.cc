@@ -7,20 +7,22 @@
 #include <cerrno>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "flatcow/image.h"
 #include "flatcow/image_ops.h"
 #include "image/open_fixture.h"
 #include "model/image_testing.h"
+#include "support/file_system_wrapper.h"
 
 namespace flatcow {
 namespace {
 
 // Once `victim` has been opened, "/new" takes its place.
-class ReplacingFileSystem final : public FileSystem {
+class ReplacingFileSystem final : public FileSystemWrapper {
  public:
   ReplacingFileSystem(FileSystem& files, std::string victim)
-      : files_(files), victim_(std::move(victim)) {}
+      : FileSystemWrapper(files), victim_(std::move(victim)) {}
 
   absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path,
                                              Access access) override {
@@ -30,23 +32,8 @@ class ReplacingFileSystem final : public FileSystem {
     }
     return file;
   }
-  absl::StatusOr<std::unique_ptr<File>> Create(
-      const std::string& path) override {
-    return files_.Create(path);
-  }
-  absl::Status Remove(const std::string& path) override {
-    return files_.Remove(path);
-  }
-  absl::Status Replace(const std::string& from,
-                       const std::string& to) override {
-    return files_.Replace(from, to);
-  }
-  absl::StatusOr<FileStat> Stat(const std::string& path) override {
-    return files_.Stat(path);
-  }
 
  private:
-  FileSystem& files_;
   const std::string victim_;
 };
 

@@ -203,15 +203,12 @@ QED_MUTANTS = [
     Mutant("qed-released-space-as-table", QED,
            [("  ASSIGN_OR_RETURN(const uint64_t table, "
              "tail_.Extend(geometry_.table_bytes()));",
-             "  uint64_t table = "
-             "tail_.TakeReturned(geometry_.table_bytes()).offset;\n"
-             "  if (table == 0) {\n"
-             "    ASSIGN_OR_RETURN(table, "
-             "tail_.Extend(geometry_.table_bytes()));\n"
-             "  }")],
+             "  ASSIGN_OR_RETURN(const FileTail::Space space,\n"
+             "                   tail_.Take(geometry_.table_bytes()));\n"
+             "  const uint64_t table = space.extent.offset;")],
            ["image", "fault"]),
     Mutant("qed-released-space-reads-zero", QED,
-           [(".reads_zero = false};", ".reads_zero = true};")],
+           [("space.reads_zero}", "true}")],
            ["image", "fault"]),
     Mutant("qed-publish-off-by-a-cluster", QED,
            [("return host_offset + (word - first) * cluster_size;",

@@ -12,16 +12,18 @@
 namespace flatcow::addcow {
 namespace {
 
-absl::Status CheckName(absl::string_view field, uint32_t offset, uint32_t size,
-                       const NameFields& fields, uint32_t header_size) {
+// `name` is at byte `byte` of the header.
+absl::Status CheckName(absl::string_view name, uint64_t byte, uint32_t offset,
+                       uint32_t size, const NameFields& fields,
+                       uint32_t header_size) {
   if (size == 0 || size > kMaxNameBytes) {
-    return BadField(absl::StrCat(field, " size"), absl::StrCat(size),
-                    "1 to 4095");
+    return BadField(absl::StrCat(name, " (byte ", byte, ") size"),
+                    absl::StrCat(size), "1 to 4095");
   }
   if (offset < fields.first || offset > fields.last ||
       uint64_t{offset} + size > header_size) {
     return BadField(
-        absl::StrCat(field, " offset"), absl::StrCat(offset),
+        absl::StrCat(name, " (byte ", byte, ") offset"), absl::StrCat(offset),
         absl::StrCat("at least ", fields.first, ", the name of ", size,
                      " bytes ending by HEADER_SIZE ", header_size));
   }
@@ -80,10 +82,9 @@ void StoreFormatName(const std::string& name, uint8_t* bytes) {
 }
 
 absl::Status CheckNames(const Header& header, const NameFields& fields) {
-  RETURN_IF_ERROR(CheckName(
-      absl::StrCat("image file name (byte ", fields.image_offset, ")"),
-      header.image_name_offset, header.image_name_size, fields,
-      header.header_size));
+  RETURN_IF_ERROR(CheckName("image file name", fields.image_offset,
+                            header.image_name_offset, header.image_name_size,
+                            fields, header.header_size));
   const bool has_backing = header.backing_name_offset != 0;
   if (has_backing != (header.backing_name_size != 0)) {
     return BadField(absl::StrCat("backing file name size (byte ",
@@ -96,10 +97,9 @@ absl::Status CheckNames(const Header& header, const NameFields& fields) {
     RETURN_IF_ERROR(CheckFormats(header, fields));
   }
   if (!has_backing) return absl::OkStatus();
-  return CheckName(
-      absl::StrCat("backing file name (byte ", fields.backing_offset, ")"),
-      header.backing_name_offset, header.backing_name_size, fields,
-      header.header_size);
+  return CheckName("backing file name", fields.backing_offset,
+                   header.backing_name_offset, header.backing_name_size, fields,
+                   header.header_size);
 }
 
 }  // namespace flatcow::addcow

@@ -180,18 +180,11 @@ absl::StatusOr<Reservation> QedLayer::Reserve(Extent clusters) {
                           cluster_size;
   RETURN_IF_ERROR(pages_.EnsureSpace(geometry_.L2Word(table, first),
                                      wanted / cluster_size));
-  Reservation reservation{.guest_offset = clusters.offset,
-                          .length = wanted,
-                          .host_offset = 0,
-                          .reads_zero = false};
-  if (const Extent space = tail_.TakeReturned(wanted); space.length != 0) {
-    reservation.host_offset = space.offset;
-    reservation.length = space.length;
-    return reservation;
-  }
-  ASSIGN_OR_RETURN(reservation.host_offset, tail_.Extend(wanted));
-  reservation.reads_zero = true;
-  return reservation;
+  ASSIGN_OR_RETURN(const FileTail::Space space, tail_.Take(wanted));
+  return Reservation{.guest_offset = clusters.offset,
+                     .length = space.extent.length,
+                     .host_offset = space.extent.offset,
+                     .reads_zero = space.reads_zero};
 }
 
 void QedLayer::Release(const Reservation& reservation) {
