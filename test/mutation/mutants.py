@@ -31,6 +31,7 @@ QED_DRIVER = "src/format/qed/driver.cc"
 QED_CHECK = "src/format/qed/check.cc"
 GEOMETRY = "src/format/table_geometry.h"
 TABLE_TREE = "src/format/table_tree.cc"
+TABLE_TREE_H = "src/format/table_tree.h"
 FILE_TAIL = "src/format/file_tail.cc"
 ADDCOW = "src/format/addcow/layer.cc"
 BITMAP = "src/format/addcow/bitmap.h"
@@ -231,9 +232,9 @@ QED_MUTANTS = [
              "    if (run == 0) run = 1;\n"
              "    if (mapping.length != 0) {\n      return tree_.BadEntry(")],
            ["hostile_image"]),
-    Mutant("qed-bad-l1-entry-used", TABLE_TREE,
-           [("bad_.contains(index)) {\n    return BadEntry",
-             "bad_.contains(~index)) {\n    return BadEntry")],
+    Mutant("qed-bad-l1-entry-used", TABLE_TREE_H,
+           [("bad_.contains(index)) {\n      return BadEntry",
+             "bad_.contains(~index)) {\n      return BadEntry")],
            ["hostile_image"]),
     Mutant("qed-file-grows-over-damage", QED,
            [("state = TableStates::State::kDamaged;",
