@@ -18,6 +18,7 @@
 #include "image/open_fixture.h"
 #include "io/remembered_words.h"
 #include "model/image_testing.h"
+#include "support/file_system_wrapper.h"
 #include "support/file_wrapper.h"
 
 namespace flatcow {
@@ -154,7 +155,6 @@ class CountingFileSystem final : public FileSystemWrapper {
     int& reads_;
   };
 
-  FileSystem& files_;
   int reads_ = 0;
 };
 
