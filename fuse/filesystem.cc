@@ -8,9 +8,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "control_files.h"
 #include "flatcow/image.h"
 #include "flatcow/status.h"
 
@@ -27,13 +29,17 @@ constexpr double kStableSeconds = 1.0;
 // What libfuse shows for an inode number that nobody needs.
 constexpr uint64_t kUnknownInode = 0xffffffff;
 
-OpenOptions ImageOptions(const Options& options) {
+OpenOptions ImageOptions(const Options& options,
+                         std::shared_ptr<MetadataCache> cache) {
   OpenOptions open;
   open.lock = options.lock;
-  open.metadata_cache = NewMetadataCache(options.metadata_cache_bytes);
+  open.metadata_cache = std::move(cache);
   open.backing_pool = NewBackingPool();
   return open;
 }
+
+// For an attribute: counting them takes some milliseconds.
+constexpr uint64_t kMaxRunsCounted = 65536;
 
 // The clock that host file systems stamp with, so that a time taken before a
 // change is never after the change's own stamp.
@@ -48,10 +54,6 @@ uint64_t BlocksOf(uint64_t allocated_bytes, uint64_t size) {
   constexpr uint64_t kLeast = 4096;
   const uint64_t bytes = std::min(std::max(allocated_bytes, kLeast), size);
   return bytes / 512 + (bytes % 512 != 0);
-}
-
-void Count(std::atomic<uint64_t>& counter, uint64_t by = 1) {
-  counter.fetch_add(by, std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -77,7 +79,9 @@ Filesystem::Filesystem(ConfinedFileSystem& files, Catalog& catalog,
       backing_files_(backing_files),
       log_(log),
       options_(options),
-      views_(files, catalog, ImageOptions(options), log) {}
+      cache_(NewMetadataCache(options.metadata_cache_bytes)),
+      start_time_(std::time(nullptr)),
+      views_(files, catalog, ImageOptions(options, cache_), log) {}
 
 Filesystem::~Filesystem() = default;
 
@@ -147,14 +151,35 @@ absl::StatusOr<Attributes> Filesystem::GetAttributes(NodeId node) {
   return Describe(*info, user.get());
 }
 
-absl::StatusOr<ViewAttributes> Filesystem::GetViewAttributes(NodeId node) {
-  const OpenViews::User user = views_.Find(node);
+std::optional<uint64_t> Filesystem::CountAllocatedClusters(
+    const NodeInfo& node) {
+  if (node.error != 0) return std::nullopt;
+  const auto opened = views_.Acquire(node, Access::kReadOnly, Use::kInternal);
+  if (!opened.ok()) return std::nullopt;
+  const auto count =
+      opened->user->image().CountAllocatedClusters(kMaxRunsCounted);
+  return count.ok() ? *count : std::nullopt;
+}
+
+absl::StatusOr<ViewAttributes> Filesystem::GetViewAttributes(
+    NodeId node, std::optional<absl::string_view> wanted) {
   const auto info = catalog_.Get(node);
   if (!info.ok()) return info.status();
   if (info->is_directory) return ViewAttributes();
-  return AttributesOf(*info->facts, catalog_.AbsolutePath(info->path),
-                      catalog_.BackingPaths(*info->facts),
-                      user ? user->image().Size() : info->virtual_size);
+  ViewFacts view;
+  view.image = catalog_.AbsolutePath(info->path);
+  view.facts = info->facts;
+  view.backing = catalog_.BackingPaths(*info->facts);
+  if (!wanted.has_value() || *wanted == kAllocatedClusters) {
+    view.allocated_clusters = CountAllocatedClusters(*info);
+  }
+  view.virtual_size = info->virtual_size;
+  if (const OpenViews::User user = views_.Find(node)) {
+    view.virtual_size = user->image().Size();
+    view.dirty_metadata = user->image().NeedsFlush();
+    view.passthrough = views_.IsPassthrough(*user.get());
+  }
+  return AttributesOf(view);
 }
 
 absl::StatusOr<struct statvfs> Filesystem::StatFileSystem() const {
@@ -211,7 +236,6 @@ absl::Status Filesystem::SetSize(NodeId node, uint64_t size) {
 // ---- Open views
 
 absl::StatusOr<OpenedView> Filesystem::Open(NodeId node, int flags) {
-  Count(counters_.opens);
   const auto info = catalog_.Get(node);
   if (!info.ok()) return info.status();
   if (info->is_directory) return ErrnoError(EISDIR, info->view_name);
@@ -239,7 +263,7 @@ absl::StatusOr<OpenedView> Filesystem::Open(NodeId node, int flags) {
   OpenedView result;
   result.backing = opened->backing;
   if (result.backing != 0) {
-    Count(counters_.passthrough_opens);
+    metrics_.CountPassthroughOpen();
   } else {
     // Who only writes has no use for pages, which cost a copy of all he writes.
     const bool skips_cache =
@@ -257,17 +281,15 @@ void Filesystem::Release(OpenView* view) { views_.Release(view, Use::kOpen); }
 
 absl::StatusOr<size_t> Filesystem::Read(OpenView* view, uint64_t offset,
                                         absl::Span<uint8_t> buffer) {
-  Count(counters_.reads);
   auto size = view->image().Read(offset, buffer);
   if (!size.ok()) return Fail(*view, "read", size.status());
-  Count(counters_.bytes_read, *size);
+  metrics_.CountBytesRead(*size);
   return size;
 }
 
 absl::StatusOr<size_t> Filesystem::Write(OpenView* view, uint64_t offset,
                                          absl::Span<const uint8_t> data,
                                          bool durable) {
-  Count(counters_.writes);
   const int64_t now = StampNs();
   auto size = view->image().Write(offset, data);
   if (!size.ok()) {
@@ -276,7 +298,7 @@ absl::StatusOr<size_t> Filesystem::Write(OpenView* view, uint64_t offset,
     return Fail(*view, "write", size.status());
   }
   view->NoteChange(now);
-  Count(counters_.bytes_written, *size);
+  metrics_.CountBytesWritten(*size);
   if (durable) {
     const absl::Status flushed = Flush(view);
     if (!flushed.ok()) return flushed;
@@ -344,8 +366,12 @@ absl::StatusOr<absl::Span<const DirectoryEntry>> Filesystem::ReadFolder(
     if (!entries.ok()) return Refuse("", entries.status());
     folder->entries_ = {{".", folder->inode_, true},
                         {"..", kUnknownInode, true}};
-    folder->entries_.insert(folder->entries_.end(), entries->begin(),
-                            entries->end());
+    std::copy_if(
+        entries->begin(), entries->end(), std::back_inserter(folder->entries_),
+        [&](const DirectoryEntry& entry) {
+          // SOURCE's own folder of that name can't be entered.
+          return folder->node_ != kRootNode || entry.name != kControlFolderName;
+        });
   }
   const absl::Span<const DirectoryEntry> all(folder->entries_);
   return all.subspan(std::min<uint64_t>(position, all.size()));
@@ -361,7 +387,7 @@ absl::Status Filesystem::Refuse(absl::string_view view_name,
       view_name.empty() ? status : Annotate(status, view_name);
   // The kernel repeats the request; if that fails too, it is logged then.
   if (ErrnoOf(status) == ESTALE) return annotated;
-  Count(counters_.errors);
+  metrics_.CountError(view_name);
   log_.WriteLimited(Severity::kError, annotated.message(), annotated.message());
   return annotated;
 }
@@ -369,7 +395,7 @@ absl::Status Filesystem::Refuse(absl::string_view view_name,
 // Once per image, operation and errno, for a bad disk fails at every offset.
 absl::Status Filesystem::Fail(const OpenView& view, absl::string_view operation,
                               const absl::Status& status) {
-  Count(counters_.errors);
+  metrics_.CountError(view.name());
   log_.WriteLimited(
       Severity::kError,
       absl::StrCat(view.name(), " ", operation, " ", ErrnoOf(status)),
@@ -377,14 +403,25 @@ absl::Status Filesystem::Fail(const OpenView& view, absl::string_view operation,
   return status;
 }
 
-std::string Filesystem::Summary() const {
-  return absl::StrCat("opens ", counters_.opens.load(), " (",
-                      counters_.passthrough_opens.load(),
-                      " passthrough), reads ", counters_.reads.load(), " (",
-                      counters_.bytes_read.load(), " bytes), writes ",
-                      counters_.writes.load(), " (",
-                      counters_.bytes_written.load(), " bytes), errors ",
-                      counters_.errors.load());
+// ---- What it does
+
+Readings Filesystem::TakeReadings() {
+  Readings readings;
+  for (size_t i = 0; i < kOperations; ++i) {
+    readings.requests[i] = metrics_.Of(static_cast<Operation>(i));
+  }
+  readings.bytes_read = metrics_.bytes_read();
+  readings.bytes_written = metrics_.bytes_written();
+  readings.passthrough_opens = metrics_.passthrough_opens();
+  readings.errors = metrics_.Errors();
+  readings.cache = StatisticsOf(*cache_);
+  readings.images = views_.Statistics();
+  readings.views = views_.States();
+  readings.start_time = start_time_;
+  readings.read_only = options_.read_only;
+  readings.passthrough = views_.may_pass_through();
+  readings.source = files_.root_path(0);
+  return readings;
 }
 
 }  // namespace flatcow::daemon

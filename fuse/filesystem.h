@@ -10,7 +10,6 @@
 #include <sys/statvfs.h>
 #include <sys/types.h>
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -25,9 +24,11 @@
 #include "flatcow/confined_file_system.h"
 #include "flatcow/extent.h"
 #include "log.h"
+#include "metrics.h"
 #include "open_views.h"
 #include "options.h"
 #include "passthrough.h"
+#include "readings.h"
 #include "view_attributes.h"
 #include "view_seek.h"
 
@@ -53,17 +54,6 @@ struct OpenedView {
   bool direct_io = false;   // past the kernel's page cache
   bool keep_cache = false;  // what the kernel has cached still holds
   BackingId backing = 0;    // what the kernel reads and writes instead, or 0
-};
-
-// Since the start.
-struct Counters {
-  std::atomic<uint64_t> opens{0};
-  std::atomic<uint64_t> passthrough_opens{0};
-  std::atomic<uint64_t> reads{0};
-  std::atomic<uint64_t> bytes_read{0};
-  std::atomic<uint64_t> writes{0};
-  std::atomic<uint64_t> bytes_written{0};
-  std::atomic<uint64_t> errors{0};
 };
 
 // A folder being listed.
@@ -96,8 +86,9 @@ class Filesystem {
   void EnableViewAttributes() { has_view_attributes_ = true; }
   bool has_view_attributes() const { return has_view_attributes_; }
 
-  // Empty for a folder.
-  absl::StatusOr<ViewAttributes> GetViewAttributes(NodeId node);
+  // All, or at least the one that is `wanted`; empty for a folder.
+  absl::StatusOr<ViewAttributes> GetViewAttributes(
+      NodeId node, std::optional<absl::string_view> wanted = std::nullopt);
 
   // truncate(2). Smaller without Options::shrink: EPERM.
   absl::Status SetSize(NodeId node, uint64_t size);
@@ -125,10 +116,12 @@ class Filesystem {
   void ReleaseFolder(OpenDirectory* folder);
 
   OpenViews& views() { return views_; }
-  std::string Summary() const;
+  Metrics& metrics() { return metrics_; }
+  Readings TakeReadings();
 
  private:
   Attributes Describe(const NodeInfo& node, OpenView* view) const;
+  std::optional<uint64_t> CountAllocatedClusters(const NodeInfo& node);
   absl::Status CheckWritable(const NodeInfo& node);
   absl::Status Refuse(absl::string_view view_name, const absl::Status& status);
   absl::Status Fail(const OpenView& view, absl::string_view operation,
@@ -141,7 +134,9 @@ class Filesystem {
   const Options options_;
   bool direct_io_coherent_ = true;
   bool has_view_attributes_ = false;
-  Counters counters_;
+  const std::shared_ptr<MetadataCache> cache_;
+  const int64_t start_time_;
+  Metrics metrics_;
   OpenViews views_;
 };
 

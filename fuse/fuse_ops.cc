@@ -22,9 +22,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "control_files.h"
+#include "control_ops.h"
 #include "filesystem.h"
 #include "flatcow/status.h"
 #include "init_step.h"
+#include "metrics.h"
 #include "open_reply.h"
 #include "thread_buffer.h"
 
@@ -104,6 +107,9 @@ void Init(void* userdata, fuse_conn_info* connection) {
 // ---- Names and attributes
 
 void Lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  if (parent == kRootNode && name == kControlFolderName) {
+    return control::ReplyEntry(request, kControlFolder);
+  }
   const auto attributes = FilesystemOf(request).Lookup(parent, name);
   if (!attributes.ok()) return ReplyStatus(request, attributes.status());
   fuse_entry_param entry = {};
@@ -172,7 +178,7 @@ void GetXattr(fuse_req_t request, fuse_ino_t node, const char* name,
   if (!absl::StartsWith(name, kAttributePrefix)) {
     return void(fuse_reply_err(request, ENODATA));
   }
-  const auto attributes = filesystem.GetViewAttributes(node);
+  const auto attributes = filesystem.GetViewAttributes(node, name);
   if (!attributes.ok()) return ReplyStatus(request, attributes.status());
   for (const auto& [known, value] : *attributes) {
     if (known == name) return ReplyText(request, value, size);
@@ -309,41 +315,67 @@ void NotPermitted(fuse_req_t request, Arguments...) {
 
 // Nothing may be thrown into libfuse; the only thing thrown here is a lack of
 // memory, always before the reply.
-template <auto Handler>
-struct Guard;
+template <typename Handler, typename... Arguments>
+void Guard(Handler handler, fuse_req_t request, Arguments... arguments) {
+  try {
+    handler(request, arguments...);
+  } catch (const std::bad_alloc&) {
+    fuse_reply_err(request, ENOMEM);
+  }
+}
 
-template <typename... Arguments, void (*Handler)(fuse_req_t, Arguments...)>
-struct Guard<Handler> {
-  static void Call(fuse_req_t request, Arguments... arguments) noexcept {
-    try {
-      Handler(request, arguments...);
-    } catch (const std::bad_alloc&) {
-      fuse_reply_err(request, ENOMEM);
+// A request for a node: counted and timed, unless it is for a control file;
+// those without a handler of their own do not permit it.
+template <Operation kOperation, auto kHandler, auto kForControlFile = nullptr>
+struct Serve;
+
+template <Operation kOperation, typename... Arguments,
+          void (*kHandler)(fuse_req_t, fuse_ino_t, Arguments...),
+          auto kForControlFile>
+struct Serve<kOperation, kHandler, kForControlFile> {
+  static void Call(fuse_req_t request, fuse_ino_t node,
+                   Arguments... arguments) noexcept {
+    if (IsControlNode(node)) {
+      if constexpr (kForControlFile == nullptr) {
+        NotPermitted(request);
+      } else {
+        Guard(kForControlFile, request, node, arguments...);
+      }
+      return;
     }
+    const RequestTimer timer(FilesystemOf(request).metrics(), kOperation);
+    Guard(kHandler, request, node, arguments...);
   }
 };
 
 fuse_lowlevel_ops MakeOperations() {
   fuse_lowlevel_ops operations = {};
   operations.init = Init;
-  operations.lookup = Guard<Lookup>::Call;
+  operations.lookup = Serve<Operation::kLookup, Lookup, control::Lookup>::Call;
   operations.forget = Forget;
-  operations.getattr = Guard<GetAttr>::Call;
-  operations.setattr = Guard<SetAttr>::Call;
-  operations.statfs = Guard<StatFs>::Call;
-  operations.getxattr = Guard<GetXattr>::Call;
-  operations.listxattr = Guard<ListXattr>::Call;
-  operations.open = Guard<Open>::Call;
-  operations.release = Guard<Release>::Call;
-  operations.read = Guard<Read>::Call;
-  operations.write = Guard<Write>::Call;
-  operations.fsync = Guard<Fsync>::Call;
-  operations.fallocate = Guard<Fallocate>::Call;
-  operations.lseek = Guard<Seek>::Call;
-  operations.ioctl = Ioctl;
-  operations.opendir = Guard<OpenDir>::Call;
-  operations.readdir = Guard<ReadDir>::Call;
-  operations.releasedir = Guard<ReleaseDir>::Call;
+  operations.getattr =
+      Serve<Operation::kGetAttr, GetAttr, control::GetAttr>::Call;
+  operations.setattr = Serve<Operation::kSetAttr, SetAttr>::Call;
+  operations.statfs = Serve<Operation::kStatFs, StatFs, StatFs>::Call;
+  operations.getxattr =
+      Serve<Operation::kGetXattr, GetXattr, control::GetXattr>::Call;
+  operations.listxattr =
+      Serve<Operation::kListXattr, ListXattr, control::ListXattr>::Call;
+  operations.open = Serve<Operation::kOpen, Open, control::Open>::Call;
+  operations.release =
+      Serve<Operation::kRelease, Release, control::Release>::Call;
+  operations.read = Serve<Operation::kRead, Read, control::Read>::Call;
+  operations.write = Serve<Operation::kWrite, Write>::Call;
+  operations.fsync = Serve<Operation::kFsync, Fsync, control::Fsync>::Call;
+  operations.fallocate = Serve<Operation::kFallocate, Fallocate>::Call;
+  operations.lseek = Serve<Operation::kSeek, Seek, control::Seek>::Call;
+  operations.ioctl = Serve<Operation::kIoctl, Ioctl, Ioctl>::Call;
+  operations.opendir =
+      Serve<Operation::kOpenDir, OpenDir, control::OpenDir>::Call;
+  operations.readdir =
+      Serve<Operation::kReadDir, ReadDir, control::ReadDir>::Call;
+  operations.releasedir =
+      Serve<Operation::kReleaseDir, ReleaseDir, control::ReleaseDir>::Call;
   operations.create = NotPermitted;
   operations.mknod = NotPermitted;
   operations.mkdir = NotPermitted;

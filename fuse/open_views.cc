@@ -9,6 +9,15 @@
 #include "flatcow/status.h"
 
 namespace flatcow::daemon {
+namespace {
+
+void AddTo(ImageStatistics& sum, const ImageStatistics& more) {
+  sum.allocated_clusters += more.allocated_clusters;
+  sum.copied_bytes += more.copied_bytes;
+  sum.flush_rounds += more.flush_rounds;
+}
+
+}  // namespace
 
 void OpenView::NoteChange(int64_t time_ns) {
   int64_t known = last_change_ns_.load(std::memory_order_relaxed);
@@ -181,12 +190,14 @@ void OpenViews::Release(OpenView* view, Use use) {
                                      [now](const FileSignature& signature) {
                                        return IsSettled(signature, now);
                                      });
+    const ImageStatistics done = view->image_->Statistics();
     view->image_.reset();
     // Before the view is gone: who then asks the catalog for the size must not
     // get what was true before it was opened.
     catalog_.RemoveUser(node);
     MutexLock lock(mutex_);
     if (!flushed) failed_closes_.insert(view->file_);
+    AddTo(closed_, done);
     // Pages from before a passthrough are not what its file holds now.
     if (settled && !state.empty() && !view->was_passthrough_.load()) {
       at_last_close_[node] = std::move(state);
@@ -216,6 +227,55 @@ OpenViews::User OpenViews::Find(NodeId node) {
   }
   catalog_.AddUser(node);
   return User(*this, view, Use::kInternal);
+}
+
+OpenViewState OpenViews::Describe(const OpenView& view) {
+  const Image& image = *view.image_;
+  return {.node = view.node_,
+          .name = view.name_,
+          .image = image.Info().path,
+          .format = image.Info().format,
+          .virtual_size = image.Size(),
+          .opens = view.opens_,
+          .writable = image.Writable(),
+          .passthrough = view.backing_ != 0,
+          .dirty_metadata = image.NeedsFlush(),
+          .statistics = image.Statistics()};
+}
+
+std::vector<OpenViewState> OpenViews::States() {
+  std::vector<OpenViewState> states;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [node, view] : views_) {
+      if (view->state_ == OpenView::State::kOpen) {
+        states.push_back(Describe(*view));
+      }
+    }
+  }
+  std::sort(states.begin(), states.end(),
+            [](const OpenViewState& a, const OpenViewState& b) {
+              return a.name < b.name;
+            });
+  return states;
+}
+
+bool OpenViews::IsPassthrough(const OpenView& view) {
+  MutexLock lock(mutex_);
+  return view.backing_ != 0;
+}
+
+ImageStatistics OpenViews::Statistics() {
+  MutexLock lock(mutex_);
+  ImageStatistics sum = closed_;
+  for (const auto& [node, view] : views_) {
+    // The image of one that is being closed is on its way to closed_.
+    if (view->state_ == OpenView::State::kOpen ||
+        view->state_ == OpenView::State::kChanging) {
+      AddTo(sum, view->image_->Statistics());
+    }
+  }
+  return sum;
 }
 
 void OpenViews::Forget(NodeId node) {

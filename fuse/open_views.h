@@ -90,6 +90,20 @@ enum class Use {
   kInternal,  // the daemon's own
 };
 
+// What an open view is doing, for those who look at the daemon.
+struct OpenViewState {
+  NodeId node = 0;
+  std::string name;
+  std::string image;  // path of the image file
+  std::string format;
+  uint64_t virtual_size = 0;  // bytes
+  uint64_t opens = 0;         // the daemon's own uses do not count
+  bool writable = false;
+  bool passthrough = false;     // the kernel serves it
+  bool dirty_metadata = false;  // newer than its file
+  ImageStatistics statistics;
+};
+
 // Thread-safe.
 class OpenViews {
  public:
@@ -154,6 +168,15 @@ class OpenViews {
   // The kernel has forgotten the view, so it has nothing cached of it.
   void Forget(NodeId node);
 
+  // The views that are open now, but for those about to be opened, closed or
+  // made writable.
+  std::vector<OpenViewState> States();
+  bool IsPassthrough(const OpenView& view);
+  // What all images have done that are open or were.
+  ImageStatistics Statistics();
+  // Views may be served by the kernel.
+  bool may_pass_through() const { return may_pass_through_.load(); }
+
   // Flushes all that need it, one after the other; the log says what fails.
   void FlushAll();
 
@@ -172,6 +195,8 @@ class OpenViews {
   ChainState StateOf(const Image& image);
   // Return values: false when it failed.
   bool FlushAndLog(OpenView& view);
+  // The caller holds mutex_.
+  static OpenViewState Describe(const OpenView& view);
 
   FileSystem& files_;
   Catalog& catalog_;
@@ -190,6 +215,7 @@ class OpenViews {
       ABSL_GUARDED_BY(mutex_);
   // Images whose last close failed to flush, until they are opened again.
   absl::flat_hash_set<FileId> failed_closes_ ABSL_GUARDED_BY(mutex_);
+  ImageStatistics closed_ ABSL_GUARDED_BY(mutex_);  // of images closed again
 };
 
 }  // namespace flatcow::daemon

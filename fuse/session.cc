@@ -46,6 +46,7 @@
 #include "mount_point.h"
 #include "passthrough.h"
 #include "places.h"
+#include "readings.h"
 #include "service_notify.h"
 #include "signal_thread.h"
 
@@ -268,7 +269,7 @@ class Session {
 
   void HandleSignal(int signal) {
     if (signal == SIGUSR1) {
-      log_.Write(Severity::kInfo, filesystem_->Summary());
+      log_.Write(Severity::kInfo, SummaryLine(filesystem_->TakeReadings()));
     } else if (!stopping_.exchange(true)) {
       Detach();
     } else {

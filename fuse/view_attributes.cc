@@ -7,24 +7,32 @@
 
 namespace flatcow::daemon {
 
-ViewAttributes AttributesOf(const ImageFacts& facts, const std::string& image,
-                            const std::vector<std::string>& backing,
-                            uint64_t virtual_size) {
+ViewAttributes AttributesOf(const ViewFacts& view) {
   ViewAttributes attributes;
   const auto add = [&attributes](absl::string_view name, std::string value) {
     attributes.emplace_back(absl::StrCat(kAttributePrefix, name),
                             std::move(value));
   };
-  add("image", image);
+  const auto add_flag = [&add](absl::string_view name, bool flag) {
+    add(name, flag ? "1" : "0");
+  };
+  const ImageFacts& facts = *view.facts;
+  add("image", view.image);
   if (facts.error != 0) return attributes;
   add("format", facts.format);
-  add("virtual_size", absl::StrCat(virtual_size));
+  add("virtual_size", absl::StrCat(view.virtual_size));
   add("cluster_size", absl::StrCat(facts.cluster_size));
-  add("all_allocated", facts.all_allocated ? "1" : "0");
-  if (!backing.empty()) {
+  if (view.allocated_clusters.has_value()) {
+    attributes.emplace_back(kAllocatedClusters,
+                            absl::StrCat(*view.allocated_clusters));
+  }
+  add_flag("all_allocated", facts.all_allocated);
+  add_flag("dirty_metadata", view.dirty_metadata);
+  add_flag("passthrough", view.passthrough);
+  if (!view.backing.empty()) {
     // One per line, so none may have a line break in it.
     add("backing",
-        absl::StrJoin(backing, "\n",
+        absl::StrJoin(view.backing, "\n",
                       [](std::string* text, const std::string& path) {
                         text->append(Printable(path));
                       }));

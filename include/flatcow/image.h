@@ -31,6 +31,16 @@ class MetadataCache;
 // most `limit_bytes` (rounded up to a few pages). Thread-safe.
 std::shared_ptr<MetadataCache> NewMetadataCache(size_t limit_bytes);
 
+// What a cache has done since it was made, and what is in it now.
+struct CacheStatistics {
+  uint64_t hits = 0;       // reads that found their page
+  uint64_t misses = 0;     // pages read from a file
+  uint64_t evictions = 0;  // pages that made room for others
+  uint64_t pages = 0;      // that fit
+  uint64_t dirty_pages = 0;
+};
+CacheStatistics StatisticsOf(const MetadataCache& cache);
+
 // The backing files of all the images opened with it, each open once however
 // many images are based on it. One for images that are opened with the same
 // FileSystem and the same locking. Thread-safe.
@@ -101,6 +111,13 @@ absl::StatusOr<ImageInfo> InspectImage(FileSystem& file_system,
 // "raw" when there is no magic.
 absl::StatusOr<std::string> ProbeFormat(const File& file);
 
+// What an image has done since it was opened.
+struct ImageStatistics {
+  uint64_t allocated_clusters = 0;  // made the image's own, with data in them
+  uint64_t copied_bytes = 0;        // from below, to complete these clusters
+  uint64_t flush_rounds = 0;
+};
+
 // An open virtual disk: an image and everything below it.
 class Image : public BlockDevice {
  public:
@@ -113,6 +130,14 @@ class Image : public BlockDevice {
 
   // What the image itself said when it was opened.
   virtual const ImageInfo& Info() const = 0;
+
+  // Takes no lock.
+  virtual ImageStatistics Statistics() const = 0;
+
+  // How many clusters are the image's own, those known to be zero not counted,
+  // if `max_runs` runs of them tell; else nothing. Errors: EIO.
+  virtual absl::StatusOr<std::optional<uint64_t>> CountAllocatedClusters(
+      uint64_t max_runs) = 0;
 
   // True once opened read-write or made writable.
   virtual bool Writable() const = 0;

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "base/checked_math.h"
 #include "base/status_macros.h"
 #include "flatcow/status.h"
 #include "image/read_segments.h"
@@ -104,6 +105,35 @@ std::vector<std::string> Overlay::WrittenPaths() const {
     paths.push_back(top.data->file->path());
   }
   return paths;
+}
+
+ImageStatistics Overlay::Statistics() const {
+  return {
+      .allocated_clusters = allocated_clusters_.load(std::memory_order_relaxed),
+      .copied_bytes = copied_bytes_.load(std::memory_order_relaxed),
+      .flush_rounds = round_count_.load(std::memory_order_relaxed)};
+}
+
+absl::StatusOr<std::optional<uint64_t>> Overlay::CountAllocatedClusters(
+    uint64_t max_runs) {
+  IoGate::Shared inside(gate_);
+  const Layer& layer = chain_.top();
+  const uint64_t size = Size();
+  const uint64_t cluster_size = layer.cluster_size();
+  uint64_t clusters = 0;
+  uint64_t next = 0;  // clusters before this one are counted
+  for (uint64_t at = 0, runs = 0; at < size; ++runs) {
+    if (runs == max_runs) return std::nullopt;
+    ASSIGN_OR_RETURN(const Mapping mapping, layer.Map({at, size - at}));
+    const uint64_t end = at + mapping.length;
+    if (mapping.kind == Mapping::Kind::kData) {
+      const uint64_t first = std::max(next, at / cluster_size);
+      next = DivideRoundingUp(end, cluster_size);
+      clusters += next - first;
+    }
+    at = end;
+  }
+  return clusters;
 }
 
 absl::StatusOr<uint64_t> Overlay::AllocatedBytes() {
@@ -268,6 +298,7 @@ absl::Status Overlay::WriteRound() {
 
 absl::Status Overlay::OneRound() {
   if (syncer_.failed()) return FailureStatus();
+  round_count_.fetch_add(1, std::memory_order_relaxed);
   chain_.top().BeginRound();
   absl::Status status = WriteRound();
   if (status.ok()) return status;

@@ -34,6 +34,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,9 @@ class Overlay final : public Image {
   std::vector<std::string> ChainPaths() const override;
   std::vector<std::string> WrittenPaths() const override;
   const ImageInfo& Info() const override { return info_; }
+  ImageStatistics Statistics() const override;
+  absl::StatusOr<std::optional<uint64_t>> CountAllocatedClusters(
+      uint64_t max_runs) override;
   bool Writable() const override { return writable_.load(); }
   absl::Status MakeWritable() override;
   bool NeedsFlush() const override;
@@ -120,6 +124,7 @@ class Overlay final : public Image {
   absl::StatusOr<uint64_t> PopulateUnmapped(Extent clusters);
   absl::StatusOr<uint64_t> CopyUp(Extent clusters);
   absl::StatusOr<uint64_t> FillFromBelow(const Reservation& reservation);
+  absl::Status Publish(const Reservation& reservation);
   // The clusters that `extent` touches.
   Extent ClustersOf(Extent extent) const;
 
@@ -178,6 +183,10 @@ class Overlay final : public Image {
   std::atomic<bool> handed_out_{false};
 
   Syncer syncer_;
+
+  std::atomic<uint64_t> allocated_clusters_{0};
+  std::atomic<uint64_t> copied_bytes_{0};
+  std::atomic<uint64_t> round_count_{0};
 };
 
 }  // namespace flatcow

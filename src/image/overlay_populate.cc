@@ -77,7 +77,8 @@ absl::StatusOr<uint64_t> Overlay::CopyUp(Extent clusters) {
       return filled.status();
     }
     NoteDataWritten();
-    RETURN_IF_ERROR(layer.Publish(reservation));
+    RETURN_IF_ERROR(Publish(reservation));
+    copied_bytes_.fetch_add(*filled, std::memory_order_relaxed);
     copied += *filled;
     clusters = {clusters.offset + reservation.length,
                 clusters.length - reservation.length};

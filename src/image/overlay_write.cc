@@ -101,8 +101,16 @@ absl::StatusOr<uint64_t> Overlay::AllocateClusters(Extent extent,
     return status;
   }
   NoteDataWritten();
-  RETURN_IF_ERROR(layer.Publish(reservation));
+  RETURN_IF_ERROR(Publish(reservation));
   return done;
+}
+
+absl::Status Overlay::Publish(const Reservation& reservation) {
+  RETURN_IF_ERROR(chain_.top().Publish(reservation));
+  allocated_clusters_.fetch_add(
+      reservation.length / chain_.top().cluster_size(),
+      std::memory_order_relaxed);
+  return absl::OkStatus();
 }
 
 absl::Status Overlay::FillReserved(const Reservation& reservation,
@@ -128,8 +136,12 @@ absl::Status Overlay::FillReserved(const Reservation& reservation,
   }
   std::optional<EdgeBuffer> buffer;
   absl::Span<uint8_t> old;
-  if (head.length + tail.length != 0) old = buffer.emplace().bytes();
-  if (head.length + tail.length > old.size()) {
+  const uint64_t edges_length = head.length + tail.length;
+  if (edges_length != 0) {
+    old = buffer.emplace().bytes();
+    copied_bytes_.fetch_add(edges_length, std::memory_order_relaxed);
+  }
+  if (edges_length > old.size()) {
     RETURN_IF_ERROR(CopyOld(head, host_of(head.offset), old));
     RETURN_IF_ERROR(CopyOld(tail, host_of(tail.offset), old));
     head.length = 0;

@@ -19,6 +19,15 @@
 
 namespace flatcow {
 
+CacheStatistics StatisticsOf(const MetadataCache& cache) {
+  const MetadataCache::Counts& counts = cache.counts();
+  return {.hits = counts.hits.Sum(),
+          .misses = counts.misses.load(std::memory_order_relaxed),
+          .evictions = counts.evictions.load(std::memory_order_relaxed),
+          .pages = cache.pages(),
+          .dirty_pages = cache.dirty_pages()};
+}
+
 std::shared_ptr<MetadataCache> NewMetadataCache(size_t limit_bytes) {
   return std::make_shared<MetadataCache>(limit_bytes);
 }
@@ -92,6 +101,9 @@ MetadataCache::Found MetadataCache::Insert(Set& set, uint32_t owner,
     }
   }
   if (victim == nullptr) return {};
+  if (victim->page.load(std::memory_order_relaxed) != kNoPage) {
+    counts_.evictions.fetch_add(1, std::memory_order_relaxed);
+  }
   const uint32_t version = victim->version.load(std::memory_order_relaxed);
   victim->version.store(version + 1, std::memory_order_relaxed);
   victim->page.store(page, std::memory_order_release);
@@ -179,6 +191,7 @@ absl::Status MetadataPages::ReadPage(uint64_t page, Words& words) const {
   auto* const bytes = reinterpret_cast<uint8_t*>(words.data());
   const uint64_t wanted = PageLength(page);
   size_t length = 0;
+  cache_->counts_.misses.fetch_add(1, std::memory_order_relaxed);
   if (wanted != 0) {
     ASSIGN_OR_RETURN(
         length,
@@ -215,7 +228,10 @@ absl::StatusOr<size_t> MetadataPages::Read(uint64_t first_word,
       std::min<size_t>(words.size(), MetadataCache::kPageWords - first);
   MetadataCache::Set& set = cache_->SetOf(owner_, page);
   while (true) {
-    if (cache_->Lookup(owner_, first_word, words.first(count))) return count;
+    if (cache_->Lookup(owner_, first_word, words.first(count))) {
+      cache_->counts_.hits.Add(1);
+      return count;
+    }
 
     const uint64_t generation = set.generation.load(std::memory_order_acquire);
     if (set.overflow_count.load(std::memory_order_acquire) != 0) {

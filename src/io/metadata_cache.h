@@ -39,6 +39,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "base/mutex.h"
+#include "base/striped_counter.h"
 #include "flatcow/extent.h"
 #include "flatcow/file.h"
 
@@ -49,6 +50,13 @@ class MetadataCache {
   static constexpr uint64_t kPageBytes = 4096;
   static constexpr uint64_t kPageWords = kPageBytes / sizeof(uint64_t);
 
+  // Pages that came in (misses) and went (evictions); reads that found theirs.
+  struct Counts {
+    StripedCounter hits;
+    std::atomic<uint64_t> misses{0};
+    std::atomic<uint64_t> evictions{0};
+  };
+
   explicit MetadataCache(size_t limit_bytes);
   ~MetadataCache();
   MetadataCache(const MetadataCache&) = delete;
@@ -57,6 +65,12 @@ class MetadataCache {
   // Words from `word` to where its page ends.
   static uint64_t WordsToPageEnd(uint64_t word) {
     return kPageWords - word % kPageWords;
+  }
+
+  const Counts& counts() const { return counts_; }
+  size_t pages() const { return frame_count_; }
+  size_t dirty_pages() const {
+    return dirty_pages_.load(std::memory_order_relaxed);
   }
 
  private:
@@ -145,6 +159,7 @@ class MetadataCache {
   std::atomic<uint64_t>* words_ = nullptr;  // frame_count_ pages, mapped
   std::atomic<size_t> dirty_pages_{0};
   std::atomic<uint32_t> next_owner_{1};
+  Counts counts_;
 };
 
 // What every request does, in sight of its callers.
