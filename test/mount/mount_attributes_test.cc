@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "mount/daemon.h"
+#include "mount/read_metric.h"
 
 namespace flatcow {
 namespace {
@@ -80,13 +82,19 @@ TEST_F(MountAttributesTest, TellWhatTheImageSays) {
                   {"backing", (source_ / "mid") + "\n" + (source_ / "base")},
                   {"virtual_size", "65536"},
                   {"cluster_size", "65536"},
-                  {"all_allocated", "0"}}));
+                  {"allocated_clusters", "0"},
+                  {"all_allocated", "0"},
+                  {"dirty_metadata", "0"},
+                  {"passthrough", "0"}}));
   EXPECT_EQ(AllOf("cow.raw"), (Attributes{{"format", "add-cow"},
                                           {"image", source_ / "cow"},
                                           {"backing", source_ / "base"},
                                           {"virtual_size", "65536"},
                                           {"cluster_size", "65536"},
-                                          {"all_allocated", "0"}}));
+                                          {"allocated_clusters", "0"},
+                                          {"all_allocated", "0"},
+                                          {"dirty_metadata", "0"},
+                                          {"passthrough", "0"}}));
   EXPECT_EQ(listxattr(daemon_->mountpoint().c_str(), nullptr, 0), 0);
 }
 
@@ -101,6 +109,55 @@ TEST_F(MountAttributesTest, ALargerDiskAndALostBackingFileShow) {
   close(fd);
   MustRun("rm " + (source_ / "mid"));
   EXPECT_EQ(Value(top, "user.flatcow.backing"), source_ / "mid");
+}
+
+TEST_F(MountAttributesTest, FollowWhatIsWritten) {
+  Start({"-o", "commit=3600"});
+  if (IsSkipped()) return;
+  const std::string top = daemon_->File("top.raw");
+  const int fd = open(top.c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  ASSERT_EQ(pwrite(fd, "new", 3, 100), 3);
+  EXPECT_EQ(Value(top, "user.flatcow.allocated_clusters"), "1");
+  EXPECT_EQ(Value(top, "user.flatcow.dirty_metadata"), "1");
+  ASSERT_EQ(fsync(fd), 0);
+  EXPECT_EQ(Value(top, "user.flatcow.dirty_metadata"), "0");
+  close(fd);
+  EXPECT_EQ(Value(top, "user.flatcow.allocated_clusters"), "1");
+}
+
+TEST_F(MountAttributesTest, ALockedImageHasNoCountOfClusters) {
+  if (!HasProgram("qemu-io")) GTEST_SKIP() << "qemu-io is not installed";
+  Start();
+  if (IsSkipped()) return;
+  FILE* const writer =
+      popen(("qemu-io -f qed " + (source_ / "top")).c_str(), "w");
+  ASSERT_NE(writer, nullptr);
+  // Until it has taken its locks.
+  const std::string top = daemon_->File("top.raw");
+  while (getxattr(top.c_str(), "user.flatcow.allocated_clusters", nullptr, 0) >=
+         0) {
+    usleep(10'000);
+  }
+  EXPECT_EQ(errno, ENODATA);
+  Attributes attributes = AllOf("top.raw");
+  EXPECT_EQ(attributes.count("allocated_clusters"), 0u);
+  EXPECT_EQ(attributes["format"], "qed");
+  EXPECT_EQ(pclose(writer), 0);
+  EXPECT_EQ(AllOf("top.raw")["allocated_clusters"], "0");
+}
+
+TEST_F(MountAttributesTest, SayWhoServes) {
+  MakeAddCow(source_ / "flat", "", "data", 1 << 20);
+  Start();
+  if (IsSkipped()) return;
+  const std::string flat = daemon_->File("flat.raw");
+  EXPECT_EQ(Value(flat, "user.flatcow.passthrough"), "0");
+  const int fd = open(flat.c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  EXPECT_EQ(Value(flat, "user.flatcow.passthrough"),
+            ReadMetric(*daemon_, "flatcow_passthrough_views") == 1 ? "1" : "0");
+  close(fd);
 }
 
 TEST_F(MountAttributesTest, ADamagedImageHasItsPathOnly) {

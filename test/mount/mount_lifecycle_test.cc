@@ -236,7 +236,9 @@ TEST_F(MountLifecycleTest, Sigusr1LogsASummary) {
   ASSERT_TRUE(daemon.mounted()) << daemon.Log();
   MustRun("cat " + daemon.File("disk.raw") + " > /dev/null");
   daemon.Signal(SIGUSR1);
-  EXPECT_TRUE(daemon.WaitForLog("read")) << daemon.Log();
+  EXPECT_TRUE(daemon.WaitForLog("opens 1 (0 passthrough), reads ") &&
+              daemon.WaitForLog("errors 0\n"))
+      << daemon.Log();
 }
 
 }  // namespace
