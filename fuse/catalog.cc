@@ -84,6 +84,36 @@ std::string Catalog::AbsolutePath(const std::string& path) const {
   return absl::StrCat(files_.root_path(0), "/", path);
 }
 
+// ---- Changes on the host
+
+void Catalog::StartWatching(std::function<void(const Change&)> changed) {
+  watch_.Start(
+      [this, changed = std::move(changed)](const SourceWatch::Change& seen) {
+        for (const Change& change : ChangesOf(seen)) changed(change);
+      });
+  tree_.SetWillRead([this](const std::string& path, int descriptor) {
+    watch_.Add(path, descriptor);
+  });
+}
+
+// The name may be that of an image or of a folder.
+std::vector<Catalog::Change> Catalog::ChangesOf(
+    const SourceWatch::Change& change) {
+  std::vector<Change> changes;
+  MutexLock lock(mutex_);
+  const auto folder = directories_.find(change.folder);
+  if (folder == directories_.end()) return changes;
+  const Node& parent = *nodes_[folder->second];
+  for (const std::string& name :
+       {absl::StrCat(change.name, kSuffix), change.name}) {
+    const auto child = parent.children.find(name);
+    changes.push_back({parent.id, name,
+                       child != parent.children.end() ? child->second : 0,
+                       change.of_names});
+  }
+  return changes;
+}
+
 // ---- A walk, and what it changes
 
 absl::Status Catalog::Refresh(NodeId directory, SourceIndex::Depth depth) {
@@ -265,7 +295,8 @@ bool Catalog::IsInSource(NodeId parent, const std::string& name) {
 
 absl::StatusOr<Look> Catalog::LookAt(const Reference& reference) {
   auto stat = tree_.Stat(reference.path);
-  if (stat.ok() && S_ISLNK(stat->mode)) {
+  const bool through_link = stat.ok() && S_ISLNK(stat->mode);
+  if (through_link) {
     stat = files_.Stat(AbsolutePath(reference.path));
   }
   if (!stat.ok()) return stat.status();
@@ -274,18 +305,17 @@ absl::StatusOr<Look> Catalog::LookAt(const Reference& reference) {
     return Look{*stat, std::nullopt, nullptr};
   }
   if (stat->id != reference.file) return ErrnoError(ESTALE, reference.path);
-  if (reference.facts_in_use == nullptr) {
-    auto look = inspector_.Inspect(AbsolutePath(reference.path), *stat);
-    if (look.ok() && look->facts == nullptr) {
-      return ErrnoError(ESTALE, reference.path);
-    }
-    return look;
-  }
   Look look{*stat, std::nullopt, reference.facts_in_use};
-  if (look.facts->data_file.has_value()) {
+  if (look.facts == nullptr) {
+    auto inspected = inspector_.Inspect(AbsolutePath(reference.path), *stat);
+    if (!inspected.ok()) return inspected.status();
+    if (inspected->facts == nullptr) return ErrnoError(ESTALE, reference.path);
+    look = *std::move(inspected);
+  } else if (look.facts->data_file.has_value()) {
     const auto data = files_.Stat(look.facts->data_file->path);
     if (data.ok()) look.data_stat = *data;
   }
+  look.through_link = through_link;
   return look;
 }
 
@@ -422,6 +452,8 @@ NodeInfo Catalog::Describe(const Node& node) const {
   info.view_name = node.view_name;
   info.stat = node.stat;
   info.links = node.links;
+  info.watched =
+      !node.look.through_link && watch_.Watches(DirectoryOf(node.path));
   info.mtime_ns = node.stat.mtime_ns;
   if (node.is_directory) return info;
   const ImageFacts& facts = *node.look.facts;

@@ -15,6 +15,7 @@
 #define FLATCOW_FUSE_CATALOG_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -30,6 +31,7 @@
 #include "mutex.h"
 #include "source_index.h"
 #include "source_tree.h"
+#include "source_watch.h"
 
 namespace flatcow::daemon {
 
@@ -45,6 +47,8 @@ struct NodeInfo {
   std::string view_name;  // the path in the mount
   FileStat stat;          // of the folder or image file
   uint32_t links = 0;     // names that show it; 0: it is gone
+  // What happens to its name and file is told to the listener of Watch().
+  bool watched = false;
 
   // Of a view only.
   int error = 0;  // why the image can't be used, or 0
@@ -70,6 +74,18 @@ class Catalog {
 
   // From now on nothing enters the file system with this st_dev.
   void ExcludeDevice(uint64_t device);
+
+  // Something on the host that the mount shows has changed.
+  struct Change {
+    NodeId parent = 0;
+    std::string name;      // in the mount
+    NodeId node = 0;       // what it is known to be; 0: nothing
+    bool of_name = false;  // it came or went, or is another file now
+  };
+  // Until StopWatching(), a thread calls `changed` soon after each change in
+  // the folders that are read from now on, as far as inotify(7) tells.
+  void StartWatching(std::function<void(const Change&)> changed);
+  void StopWatching() { watch_.Stop(); }
 
   // Errors: ENOENT, ENOTDIR, or SOURCE can't be read.
   absl::StatusOr<NodeInfo> Lookup(NodeId parent, const std::string& name);
@@ -144,6 +160,7 @@ class Catalog {
   absl::StatusOr<Look> LookAt(const Reference& reference);
   std::shared_ptr<const ImageFacts> FactsInUse(const FileId& file);
   NodeInfo Describe(const Node& node) const;
+  std::vector<Change> ChangesOf(const SourceWatch::Change& change);
 
   ConfinedFileSystem& files_;
   const std::string only_name_;
@@ -151,6 +168,7 @@ class Catalog {
   SourceTree tree_;
   uint64_t source_device_ = 0;
   ImageInspector inspector_;
+  SourceWatch watch_;
 
   // One walk at a time. Taken before mutex_.
   Mutex scan_mutex_;

@@ -21,9 +21,10 @@ namespace {
 
 // Attributes of a view that is open and locked change through us only, and the
 // kernel drops its own copy after each write, so a second is safe; so are
-// folders, of which only modes and times could be late. Anything else may
-// change on the host at any moment; so does a view that the kernel serves, when
-// it is written through mmap(2).
+// folders, of which only modes and times could be late. Of what is watched we
+// hear in time, but for files that are being written to, and for the files
+// below an image. Anything else may change on the host at any moment; so does a
+// view that the kernel serves, when it is written through mmap(2).
 constexpr double kStableSeconds = 1.0;
 
 // What libfuse shows for an inode number that nobody needs.
@@ -100,6 +101,7 @@ Attributes Filesystem::Describe(const NodeInfo& node, OpenView* view) const {
   attributes.links = node.links;
   attributes.uid = options_.uid.value_or(node.stat.uid);
   attributes.gid = options_.gid.value_or(node.stat.gid);
+  if (node.watched) attributes.name_timeout_seconds = kStableSeconds;
   attributes.mtime_ns = node.mtime_ns;
   attributes.ctime_ns = std::max(node.stat.ctime_ns, node.mtime_ns);
   mode_t mask = 0777 & ~options_.umask;
@@ -115,6 +117,7 @@ Attributes Filesystem::Describe(const NodeInfo& node, OpenView* view) const {
     // file is missing or out of bounds, opening tells which.
     if (node.error == EINVAL || node.error == ENOTSUP) mask = 0;
     attributes.size = node.virtual_size;
+    attributes.timeout_seconds = attributes.name_timeout_seconds;
   } else {
     // Where that can't be known, what was known before.
     view->AdoptGrowth().IgnoreError();

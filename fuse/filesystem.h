@@ -45,7 +45,9 @@ struct Attributes {
   uint64_t blocks = 0;  // of 512 bytes
   int64_t mtime_ns = 0;
   int64_t ctime_ns = 0;
-  double timeout_seconds = 0;  // how long the kernel may believe them
+  // How long the kernel may believe them, and that the name leads here.
+  double timeout_seconds = 0;
+  double name_timeout_seconds = 0;
 };
 
 // How an open view behaves.

@@ -116,8 +116,7 @@ void Lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   entry.ino = attributes->node;
   entry.attr = StatOf(*attributes);
   entry.attr_timeout = attributes->timeout_seconds;
-  // An image may come or go at any time: each use of a name asks again.
-  entry.entry_timeout = 0;
+  entry.entry_timeout = attributes->name_timeout_seconds;
   fuse_reply_entry(request, &entry);
 }
 

@@ -41,6 +41,7 @@ struct Look {
   FileStat stat;
   std::optional<FileStat> data_stat;        // of the data file, if it has one
   std::shared_ptr<const ImageFacts> facts;  // null: not an image
+  bool through_link = false;                // the name is a symbolic link
 };
 
 // Thread-safe.

@@ -17,6 +17,15 @@ void AddTo(ImageStatistics& sum, const ImageStatistics& more) {
   sum.flush_rounds += more.flush_rounds;
 }
 
+// What `now` has more.
+ImageStatistics Since(const ImageStatistics& before,
+                      const ImageStatistics& now) {
+  return {
+      .allocated_clusters = now.allocated_clusters - before.allocated_clusters,
+      .copied_bytes = now.copied_bytes - before.copied_bytes,
+      .flush_rounds = now.flush_rounds - before.flush_rounds};
+}
+
 }  // namespace
 
 void OpenView::NoteChange(int64_t time_ns) {
@@ -168,6 +177,7 @@ absl::StatusOr<OpenViews::Opened> OpenViews::Acquire(const NodeInfo& node,
 void OpenViews::Release(OpenView* view, Use use) {
   const NodeId node = view->node_;
   BackingId backing = 0;
+  ImageStatistics counted;  // in closed_
   {
     MutexLock lock(mutex_);
     if (use == Use::kOpen && --view->opens_ == 0) {
@@ -179,6 +189,8 @@ void OpenViews::Release(OpenView* view, Use use) {
       view = nullptr;
     } else {
       view->state_ = OpenView::State::kClosing;
+      counted = view->image_->Statistics();
+      AddTo(closed_, counted);
     }
   }
   if (backing != 0) backing_files_->Close(backing);
@@ -190,14 +202,14 @@ void OpenViews::Release(OpenView* view, Use use) {
                                      [now](const FileSignature& signature) {
                                        return IsSettled(signature, now);
                                      });
-    const ImageStatistics done = view->image_->Statistics();
+    const ImageStatistics last = Since(counted, view->image_->Statistics());
     view->image_.reset();
     // Before the view is gone: who then asks the catalog for the size must not
     // get what was true before it was opened.
     catalog_.RemoveUser(node);
     MutexLock lock(mutex_);
     if (!flushed) failed_closes_.insert(view->file_);
-    AddTo(closed_, done);
+    AddTo(closed_, last);
     // Pages from before a passthrough are not what its file holds now.
     if (settled && !state.empty() && !view->was_passthrough_.load()) {
       at_last_close_[node] = std::move(state);
@@ -269,7 +281,7 @@ ImageStatistics OpenViews::Statistics() {
   MutexLock lock(mutex_);
   ImageStatistics sum = closed_;
   for (const auto& [node, view] : views_) {
-    // The image of one that is being closed is on its way to closed_.
+    // Of one that is being closed, closed_ has it already.
     if (view->state_ == OpenView::State::kOpen ||
         view->state_ == OpenView::State::kChanging) {
       AddTo(sum, view->image_->Statistics());

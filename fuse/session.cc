@@ -197,6 +197,8 @@ class Session {
     }
     device_ = *device;
     catalog_->ExcludeDevice(device_);
+    catalog_->StartWatching(
+        [this](const Catalog::Change& change) { TellKernel(change); });
     backing_files_.Connect(fuse_session_fd(session_.get()));
     const Agreed agreed =
         AnswerInit(session_.get(), filesystem_->wants_passthrough());
@@ -205,10 +207,26 @@ class Session {
     return absl::OkStatus();
   }
 
+  // Whatever the kernel does not know it does not mind being told. A name is
+  // dropped only when it leads elsewhere: a view that is open and changes keeps
+  // its place.
+  void TellKernel(const Catalog::Change& change) {
+    if (change.of_name) {
+      fuse_lowlevel_notify_inval_entry(session_.get(), change.parent,
+                                       change.name.c_str(), change.name.size());
+    }
+    if (change.node != 0) {
+      constexpr off_t kAttributesOnly = -1;
+      fuse_lowlevel_notify_inval_inode(session_.get(), change.node,
+                                       kAttributesOnly, 0);
+    }
+  }
+
   // Not an unmount, if the kernel ended the session: then it is done.
   void Unmount() {
     backing_files_.Disconnect();
     fuse_session_unmount(session_.get());
+    catalog_->StopWatching();
   }
 
   int Serve() {

@@ -188,6 +188,7 @@ class SourceTree::Walk {
     UniqueFd opened(
         openat(level.place.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!opened.ok()) return ErrnoError(errno, level.path);
+    if (tree_.will_read_ != nullptr) tree_.will_read_(level.path, opened.get());
     const UniqueDirectory directory(fdopendir(opened.get()));
     if (directory == nullptr) return ErrnoError(errno, level.path);
     opened.Release();

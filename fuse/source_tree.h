@@ -14,6 +14,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -55,6 +56,14 @@ class SourceTree {
   // Is the file at this path known to be still the one with this inode number?
   using IsSame = std::function<bool(const std::string& path, uint64_t inode)>;
 
+  // Called with each directory before it is read, open as `descriptor`.
+  using WillRead = std::function<void(const std::string& path, int descriptor)>;
+  // Call it before the first List(). Nobody is told where changes may be made
+  // that this host does not see.
+  void SetWillRead(WillRead will_read) {
+    if (!remote_) will_read_ = std::move(will_read);
+  }
+
   // Everything in the directory at `path` and below it. The sub-directories
   // that `known` answers for are not read, but those in them are visited; the
   // files that `is_same` (may be null) answers for are not looked at. One
@@ -81,6 +90,7 @@ class SourceTree {
   const int root_;
   const std::string only_name_;
   const bool remote_;
+  WillRead will_read_;
   std::atomic<uint64_t> excluded_device_{0};
 };
 
