@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# Is an installed library fit for use? For staging_test.sh and ./dev package.
+# Is what was installed fit for use? For staging_test.sh and ./dev package.
 
 readonly strict_flags=(-std=c++20 -Wall -Wextra -Werror)
 
@@ -32,6 +32,18 @@ check_example() {
     grep -q 'missing.qed' message
   )
   rm -r "$work"
+}
+
+# check_unit UNIT PROGRAM: systemd has nothing to say about it. The program of a
+# unit must exist, so PROGRAM takes its place.
+check_unit() {
+  local work said
+  work=$(mktemp -d)
+  sed "s,^ExecStart=[^ ]*,ExecStart=$2," "$1" >"$work/flatcow@.service"
+  said=$(systemd-analyze verify --man=no "$work/flatcow@.service" 2>&1 |
+    grep flatcow || true)
+  rm -r "$work"
+  [[ -z $said ]] || { echo "$said"; return 1; }
 }
 
 # list_files DIRECTORY: what was installed there, for any architecture.

@@ -24,7 +24,7 @@ package() {
   (cd "$place" && lintian --allow-root --info --fail-on error,warning ./*.changes)
   say "What is in them"
   check_package_files "$place"
-  say "The example, with the packages alone"
+  say "The unit, and the example with the packages alone"
   check_package_example "$place"
   (cd "$place" && ls -l ./*.deb)
 }
@@ -49,8 +49,7 @@ check_package_example() {
   for name in flatcow libflatcow0 libflatcow-dev; do
     cp -a "$1/root/$name/." "$root"
   done
-  systemd-analyze verify --man=no --root="$root" flatcow@.service 2>&1 |
-    (! grep flatcow)
+  check_unit "$(find "$root" -name flatcow@.service)" "$root/usr/bin/flatcow"
   PKG_CONFIG_PATH=$(dirname "$(find "$root" -name flatcow.pc)")
   export PKG_CONFIG_PATH
   read -ra flags < <(pkg-config --define-variable=prefix="$root/usr" \
