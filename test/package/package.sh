@@ -37,8 +37,10 @@ check_package_files() {
     name=${name%%_*}
     mkdir -p "$1/root/$name"
     dpkg-deb -x "$package" "$1/root/$name"
-    [[ $name == *-dbgsym ]] || list_files "$1/root/$name" | sed "s/^/$name /"
-  done >"$1/files.txt"
+    # Where units lie is a matter of the release.
+    [[ $name == *-dbgsym ]] || list_files "$1/root/$name" |
+      sed "s,^/lib/systemd,/usr/lib/systemd,; s/^/$name /"
+  done | LC_ALL=C sort >"$1/files.txt"
   diff -u "$top/test/package/debian.txt" "$1/files.txt"
 }
 
