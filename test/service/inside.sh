@@ -133,6 +133,33 @@ for line in ProtectSystem=yes ProtectHome=yes PrivateTmp=yes ProcSubset=pid \
 done
 drop_in ""
 
+step "a plain user has a service without the lines that are for root"
+chmod 0666 /dev/fuse
+mkdir /srv/mine /srv/my-disks
+flatcow-img create -q -f qed /srv/mine/vm1.qed 1M
+chown -R nobody /srv/mine /srv/my-disks
+cat >/run/systemd/system/mine.service <<'UNIT'
+[Service]
+Type=notify
+User=nobody
+ExecStart=/usr/local/bin/flatcow -f /srv/mine /srv/my-disks
+KillMode=mixed
+FinalKillSignal=SIGTERM
+TimeoutStopSec=infinity
+UNIT
+systemctl daemon-reload
+systemctl start mine.service
+setpriv --reuid=nobody --regid=nogroup --clear-groups cat /srv/my-disks/vm1.qed.raw >/dev/null
+systemctl stop mine.service
+[[ $(systemctl show -p Result --value mine.service) == success ]] ||
+  fail "a plain user's service"
+if mountpoint -q /srv/my-disks; then fail "still mounted"; fi
+printf 'SOURCE=/srv/mine\nMOUNTPOINT=/srv/my-disks\n' >/etc/flatcow/vms.conf
+drop_in $'User=nobody\nRestart=no'
+if systemctl start "$unit" 2>/dev/null; then fail "User= goes with the unit"; fi
+systemctl reset-failed "$unit"
+drop_in ""
+
 step "a mount unit, as it is made from fstab"
 mkdir -p /srv/plain
 cat >/run/systemd/system/srv-plain.mount <<'UNIT'
