@@ -80,7 +80,7 @@ main() {
   make_control_group
   (
     echo "$BASHPID" >"$control_group/cgroup.procs"
-    exec timeout 120 unshare --fork --kill-child --pid --mount --cgroup --uts \
+    exec timeout --signal=KILL 120 unshare --fork --kill-child --pid --mount --cgroup --uts \
       --ipc --propagation private "${BASH_SOURCE[0]}" --boot "$out" "$1"
   ) </dev/null || true
   cat "$out/log" 2>/dev/null || echo "systemd did not come up"
