@@ -40,10 +40,11 @@ make_root() {
   cat >"$root/run/systemd/system/test.service" <<'UNIT'
 [Unit]
 DefaultDependencies=no
+SuccessAction=exit
+FailureAction=exit
 [Service]
 Type=oneshot
 ExecStart=/bin/sh -c '/run/inside.sh >/run/out/log 2>&1; echo $? >/run/out/status'
-ExecStopPost=/bin/systemctl --no-block exit
 UNIT
 }
 
