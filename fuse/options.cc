@@ -227,7 +227,6 @@ const std::vector<MountWord>& MountWords() {
       {"async", {"async"}},
       {"dirsync", {"dirsync"}},
       {"noatime", {"noatime"}},
-      {"nodiratime", {"nodiratime"}},
       {"user", {"noexec", "nosuid", "nodev"}},
       {"users", {"noexec", "nosuid", "nodev"}},
       {"owner", {"nosuid", "nodev"}},
@@ -236,6 +235,7 @@ const std::vector<MountWord>& MountWords() {
       // for those who read fstab.
       {"atime", {}},
       {"diratime", {}},
+      {"nodiratime", {}},
       {"relatime", {}},
       {"norelatime", {}},
       {"strictatime", {}},
@@ -256,8 +256,13 @@ absl::Status ApplyOption(Options& options, absl::string_view option) {
   const size_t equals = option.find('=');
   const bool has_value = equals != absl::string_view::npos;
   const absl::string_view name = option.substr(0, equals);
-  const absl::string_view value =
+  absl::string_view value =
       has_value ? option.substr(equals + 1) : absl::string_view();
+  // The quotes of a context are for the kernel.
+  if (name != "context" && value.size() >= 2 && value.front() == '"' &&
+      value.back() == '"') {
+    value = value.substr(1, value.size() - 2);
+  }
   for (const OptionRow& row : kOptions) {
     if (name != row.name) continue;
     if (has_value && row.argument == nullptr) {
@@ -268,6 +273,11 @@ absl::Status ApplyOption(Options& options, absl::string_view option) {
           absl::StrCat("-o ", name, ": expected ", name, "=", row.argument));
     }
     return row.apply(options, value);
+  }
+  if (name == "remount") {
+    return Usage(
+        "-o remount: options of a mount can't be changed; unmount it and mount "
+        "it again");
   }
   if (name == "comment" || absl::StartsWith(name, "x-") ||
       absl::StartsWith(name, "X-")) {
@@ -374,6 +384,18 @@ absl::StatusOr<Options> ParseOptions(
   const absl::Status checked = CheckOperands(operands, options);
   if (!checked.ok()) return checked;
   return options;
+}
+
+std::vector<OptionWord> OptionWords() {
+  std::vector<OptionWord> words;
+  for (const OptionRow& row : kOptions) {
+    words.push_back(
+        {row.name, row.argument == nullptr ? "" : row.argument, row.help});
+  }
+  for (const MountWord& word : MountWords()) {
+    words.push_back({word.name, "", ""});
+  }
+  return words;
 }
 
 std::string HelpText() {

@@ -53,11 +53,21 @@ struct Options {
 // Understands argv as getopt_long does: options may follow operands, `--` ends
 // them, and `-odev` is `-o dev`. A comma inside double quotes or behind a
 // backslash does not end an -o option; `\` in front of any byte means that
-// byte.
+// byte, and quotes around a whole value are not part of it.
 // `arguments` begins with the program's name. With --help or --version in it,
 // the operands may be missing.
 // Errors: EINVAL, the message names the option or operand.
 absl::StatusOr<Options> ParseOptions(const std::vector<std::string>& arguments);
+
+// A word of -o, as --help describes it.
+struct OptionWord {
+  std::string name;
+  std::string argument;  // "N", "on|off", "DIR"; empty: takes no value
+  std::string help;      // empty for a word of mount(8)
+};
+
+// All that -o takes, in the order of --help.
+std::vector<OptionWord> OptionWords();
 
 // What --help prints: every option of the table that ParseOptions() uses.
 std::string HelpText();

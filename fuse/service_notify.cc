@@ -8,9 +8,19 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "flatcow/printable.h"
 #include "unique_fd.h"
 
 namespace flatcow::daemon {
+namespace {
+
+// systemd drops a datagram of more than 4096 bytes; each of these may become
+// four when it is made printable.
+constexpr size_t kMaxStatusBytes = 900;
+
+}  // namespace
 
 void NotifyService(absl::string_view state) {
   const char* const name = std::getenv("NOTIFY_SOCKET");
@@ -28,6 +38,21 @@ void NotifyService(absl::string_view state) {
       sendto(socket_fd.get(), state.data(), state.size(), MSG_NOSIGNAL,
              reinterpret_cast<const sockaddr*>(&address),
              static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
+}
+
+std::string ServiceStatus(absl::string_view text) {
+  return text.size() <= kMaxStatusBytes
+             ? absl::StrCat("STATUS=", Printable(text))
+             : absl::StrCat("STATUS=",
+                            Printable(text.substr(0, kMaxStatusBytes)), "...");
+}
+
+std::string WaitingStatus(const std::vector<std::string>& holders) {
+  if (holders.empty()) {
+    return ServiceStatus("detached; waiting for whoever has views open");
+  }
+  return ServiceStatus(
+      absl::StrCat("detached; waiting for ", absl::StrJoin(holders, "; ")));
 }
 
 }  // namespace flatcow::daemon

@@ -49,6 +49,7 @@
 #include "readings.h"
 #include "service_notify.h"
 #include "signal_thread.h"
+#include "user_mount.h"
 
 namespace flatcow::daemon {
 namespace {
@@ -161,6 +162,8 @@ class Session {
   }
 
   absl::Status Mount() {
+    const absl::Status permitted = CheckUserMount(options_);
+    if (!permitted.ok()) return permitted;
     if (!places_.only_name.empty()) {
       const auto views = catalog_->List(kRootNode);
       if (!views.ok()) return views.status();
@@ -280,9 +283,11 @@ class Session {
     SetReadAhead(device_, kReadAheadKib);
     if (background_.forked()) log_.UseSyslog();
     background_.Succeed();
-    NotifyService(background_.forked()
-                      ? absl::StrCat("READY=1\nMAINPID=", getpid())
-                      : "READY=1");
+    NotifyService(absl::StrCat(
+        "READY=1\n",
+        background_.forked() ? absl::StrCat("MAINPID=", getpid(), "\n") : "",
+        ServiceStatus(absl::StrCat("serving ", places_.source, " at ",
+                                   places_.mountpoint))));
   }
 
   void HandleSignal(int signal) {
@@ -291,6 +296,7 @@ class Session {
     } else if (!stopping_.exchange(true)) {
       Detach();
     } else {
+      NotifyService(ServiceStatus("leaving views that are in use"));
       log_.Write(Severity::kWarning,
                  "second signal: flushing and leaving views that are in use");
       filesystem_->views().FlushAll();
@@ -304,10 +310,13 @@ class Session {
     NotifyService("STOPPING=1");
     const auto holders = FindHolders(places_.mountpoint, device_);
     const absl::Status detached = DetachMount(places_.mountpoint, device_);
+    NotifyService(WaitingStatus(holders));
     if (!detached.ok()) {
-      log_.Write(Severity::kError,
-                 absl::StrCat("can't unmount: ", detached.message(),
-                              "; serving until it is, or a second signal"));
+      const std::string line =
+          absl::StrCat("can't unmount: ", detached.message(),
+                       "; serving until it is, or a second signal");
+      log_.Write(Severity::kError, line);
+      NotifyService(ServiceStatus(line));
     }
     for (const std::string& holder : holders) {
       log_.Write(Severity::kInfo, absl::StrCat("still in use by ", holder));

@@ -131,6 +131,8 @@ TEST(OptionsTest, CommasInQuotesOrBehindABackslashBelongToTheValue) {
   const Options options =
       Parsed({"/s", "/m", "-o", "allow=/a\\,b,context=\"u:r:t:s0:c1,c2\",dev"});
   EXPECT_THAT(options.allow, ElementsAre("/a,b"));
+  EXPECT_THAT(Parsed({"/s", "/m", "-o", "allow=\"/a b,c\",ro"}).allow,
+              ElementsAre("/a b,c"));
   EXPECT_THAT(options.mount_options,
               ElementsAre("context=\"u:r:t:s0:c1,c2\"", "dev"));
 }
@@ -142,6 +144,8 @@ TEST(OptionsTest, EmptyOptionsAreSkipped) {
 
 TEST(OptionsTest, ErrorsNameTheOption) {
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "ro,bogus"}), HasSubstr("bogus"));
+  EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "remount,ro"}),
+              HasSubstr("-o remount: options of a mount can't be changed"));
   EXPECT_THAT(ErrorOf({"/s", "/m", "-x"}), HasSubstr("-x"));
   EXPECT_THAT(ErrorOf({"/s", "/m", "--long"}), HasSubstr("--long"));
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "uid=joe"}), HasSubstr("uid=joe"));
@@ -167,6 +171,20 @@ TEST(OptionsTest, ErrorsNameTheOperand) {
 TEST(OptionsTest, HelpAndVersionNeedNoOperands) {
   EXPECT_TRUE(Parsed({"--help"}).help);
   EXPECT_TRUE(Parsed({"-V"}).version);
+}
+
+TEST(OptionsTest, OptionWordsAreThoseOfTheHelp) {
+  const std::string help = HelpText();
+  const std::vector<OptionWord> words = OptionWords();
+  EXPECT_GT(words.size(), 40u);
+  for (const OptionWord& word : words) {
+    const std::string text =
+        word.argument.empty() ? word.name : word.name + "=" + word.argument;
+    EXPECT_THAT(help, HasSubstr(" " + text));
+    EXPECT_TRUE(ParseOptions({"flatcow", "-h", "-o", word.name}).ok() ||
+                !word.argument.empty())
+        << word.name;
+  }
 }
 
 }  // namespace

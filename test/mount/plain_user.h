@@ -35,6 +35,20 @@ inline void AdmitUsers(const std::string& directory) {
           directory + "/conf /etc/fuse.conf");
 }
 
+// Another file in a file's place, in the mount namespace of the test.
+class BoundFile {
+ public:
+  BoundFile(const std::string& file, const std::string& place) : place_(place) {
+    MustRun("mount --bind " + file + " " + place);
+  }
+  ~BoundFile() { MustRun("umount " + place_); }
+  BoundFile(const BoundFile&) = delete;
+  BoundFile& operator=(const BoundFile&) = delete;
+
+ private:
+  const std::string place_;
+};
+
 }  // namespace flatcow
 
 #endif  // FLATCOW_TEST_MOUNT_PLAIN_USER_H_
