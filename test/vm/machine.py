@@ -55,11 +55,19 @@ class Machine:
     running = set()
     stopped = False  # no more of them
 
-    def __init__(self, guest, view, mode, directory, task, token=""):
-        self.name = "%s, cache=%s, aio=%s, %s" % (
-            os.path.basename(view), mode.cache, mode.aio, task)
-        stem = os.path.join(directory, "%s-%s-%d" % (
-            os.path.basename(view), task, time.monotonic_ns()))
+    @staticmethod
+    def stop():
+        """For the end of all, whatever goes on."""
+        Machine.stopped = True
+        Machine.kill_all()
+
+    def __init__(self, guest, view, mode, directory, *tasks):
+        view_name = os.path.basename(view)
+        tasks = ",".join(tasks)
+        self.name = "%s, cache=%s, aio=%s, %s" % (view_name, mode.cache,
+                                                  mode.aio, tasks)
+        stem = os.path.join(directory, "%s-%d" % (view_name,
+                                                  time.monotonic_ns()))
         self.console_path = stem + ".console"
         self.error_path = stem + ".stderr"
         command = [
@@ -68,11 +76,11 @@ class Machine:
             "-serial", "file:" + self.console_path,
             "-kernel", guest.kernel, "-initrd", guest.initramfs,
             "-append", "console=ttyS0 quiet panic=-1 "
-            "no_timer_check task=%s token=%s" % (task, token),
+            "no_timer_check task=" + tasks,
             "-drive", "file=%s,format=raw,if=virtio,cache=%s,aio=%s,"
             "discard=unmap" % (view.replace(",", ",,"), mode.cache, mode.aio)
         ]
-        if task != "twice":  # else a panic is not tried again
+        if "twice:" not in tasks:  # then it starts again
             command.append("-no-reboot")
         if Machine.stopped:
             raise RuntimeError("stopped")
@@ -83,10 +91,8 @@ class Machine:
 
     @staticmethod
     def kill_all():
-        Machine.stopped = True
         for guest in list(Machine.running):
-            guest.process.kill()
-            guest.process.wait()
+            guest.kill()
 
     def said(self):
         """What the guest has said, line by line, without the first word."""
@@ -134,6 +140,7 @@ class Machine:
         self._ended()
 
     def _ended(self):
+        if self not in Machine.running:
+            return
         Machine.running.discard(self)
-        Machine.boots += sum(
-            line.startswith("boot ") for line in self.said())
+        Machine.boots += self.said().count("boot")

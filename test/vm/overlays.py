@@ -3,7 +3,6 @@
 
 import glob
 import hashlib
-import json
 import os
 import subprocess
 import tempfile
@@ -127,18 +126,6 @@ class Overlays:
         """What the files of an overlay occupy."""
         files = glob.glob(self.image(name.split(".")[0]) + ".*")
         return sum(os.stat(path).st_blocks * 512 for path in files)
-
-    def map(self, name):
-        """flatcow-img's map of an image that nobody has open: the daemon closes
-        it a little after the last close of the view."""
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while time.monotonic() < deadline:
-            printed = output(self.flatcow_img, "map", "--output=json",
-                             self.image(name))
-            if printed is not None:
-                return json.loads(printed)
-            time.sleep(0.1)
-        raise RuntimeError("no map of " + name)
 
 
 class FileSystem:

@@ -10,6 +10,9 @@ Comments of the page, which a reader does not see, go along with them:
   .\\" needs partitions  it is where the kernel finds partitions on loop devices
   .\\" check COMMAND     runs, too, to see that the recipe did what it says
 
+Among these, "closed IMAGE" waits until the daemon has closed an image, which is
+a little after the last close of its view.
+
 All is run in one directory, where images/golden.raw is a disk with a partition.
 """
 
@@ -74,12 +77,20 @@ class Shell:
                                 PATH=work + "/bin:" + programs + ":" +
                                 os.environ["PATH"])
         os.mkdir(work + "/bin")
-        qemu = shutil.which("qemu-system-x86_64")
-        with open(work + "/bin/qemu-system-x86_64", "w") as file:
-            # It opens the view as the page says, and ends.
-            file.write('#!/bin/sh\necho quit |\n  "%s" "$@" -nodefaults -S '
-                       '-display none -monitor stdio >/dev/null\n' % qemu)
-        os.chmod(work + "/bin/qemu-system-x86_64", 0o755)
+        # Opens the view as the page says, and ends.
+        self.make_program(
+            "qemu-system-x86_64", 'echo quit | %s "$@" -nodefaults -S '
+            '-display none -monitor stdio >/dev/null' %
+            shutil.which("qemu-system-x86_64"))
+        self.make_program(
+            "closed", 'until flatcow-img check -q -r leaks "$1" 2>/dev/null\n'
+            'do sleep 0.1; done')
+
+    def make_program(self, name, text):
+        path = os.path.join(self.work, "bin", name)
+        with open(path, "w") as file:
+            file.write("#!/bin/sh\n" + text + "\n")
+        os.chmod(path, 0o755)
 
     def run(self, text):
         """The exit code, and what it printed. A command may set a variable."""

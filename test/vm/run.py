@@ -4,7 +4,6 @@
 Ends with a line of counts."""
 
 import argparse
-import concurrent.futures
 import os
 import shutil
 import signal
@@ -26,35 +25,21 @@ MODES = (DIRECT, CACHED, Mode("none", "io_uring"), Mode("none", "threads"),
          Mode("writethrough", "threads"))
 
 
-def at_once(tally, *calls):
-    """Runs functions side by side, each with a machine of its own. Return
-    value: theirs, None of one that failed."""
-    results = []
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for future in [pool.submit(*call) for call in calls]:
-            error = future.exception()
-            tally.check(error is None, "no exception: %r" % error)
-            results.append(None if error else future.result())
-    return results
-
-
 def short(bench):
     """One overlay of each format, one way to open it each. Return value: the
     tokens of what is in which overlay."""
-    calls = {"a1.add-cow": DIRECT, "q1.qed": CACHED}
-    return dict(zip(calls, at_once(
-        bench.tally, *((scenarios.crash, bench, name, mode)
-                       for name, mode in calls.items()))))
+    modes = {"a1.add-cow": DIRECT, "q1.qed": CACHED}
+    return dict(zip(modes, bench.at_once(scenarios.kill_machine,
+                                         modes.items())))
 
 
 def full(bench, modes):
+    bench.at_once(scenarios.use, [(name, modes) for name in OVERLAYS])
     turns = [(name, modes[i % 2]) for i, name in enumerate(OVERLAYS)]
-    at_once(bench.tally, *((scenarios.use, bench, name, modes)
-                           for name in OVERLAYS))
-    for scenario in (scenarios.crash, scenarios.trim):
-        at_once(bench.tally, *((scenario, bench, *turn) for turn in turns))
-    return {name: scenarios.crash(bench, name, mode, kill_daemon=True)
-            for name, mode in turns}
+    bench.at_once(scenarios.trim, turns)
+    for i in range(0, len(turns), 2):
+        scenarios.kill_daemon(bench, turns[i:i + 2])
+    return dict(zip(OVERLAYS, bench.at_once(scenarios.kill_machine, turns)))
 
 
 def can_loop():
@@ -83,12 +68,12 @@ def run(options, work, tally):
                 scenarios.loop(bench, name, token)
         scenarios.finish(bench, tokens, golden)
     finally:
-        Machine.kill_all()
+        Machine.stop()
         overlays.clean_up()
 
 
 def stop(*_):
-    Machine.kill_all()  # so that nothing waits for them
+    Machine.stop()  # so that nothing waits for them
     sys.exit(1)
 
 

@@ -56,7 +56,7 @@ guest_kernel() {
   echo "$directory"
 }
 
-# fetch_package PACKAGE DIRECTORY: unpacks it there. Lists of packages may be old.
+# fetch_package PACKAGE DIRECTORY: unpacks it there. The lists may be old.
 fetch_package() {
   say "Fetching $1"
   (cd "$2" && apt-get download "$1") || {
