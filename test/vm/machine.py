@@ -70,10 +70,12 @@ class Machine:
                                                   time.monotonic_ns()))
         self.console_path = stem + ".console"
         self.error_path = stem + ".stderr"
+        self.qmp_path = os.path.join(directory, "%x" % time.monotonic_ns())
         command = [
             QEMU, "-accel", Machine.accelerator, "-M", "q35", "-m", "192",
             "-nodefaults", "-no-user-config", "-display", "none",
             "-serial", "file:" + self.console_path,
+            "-qmp", "unix:%s,server=on,wait=off" % self.qmp_path,
             "-kernel", guest.kernel, "-initrd", guest.initramfs,
             "-append", "console=ttyS0 quiet panic=-1 "
             "no_timer_check task=" + tasks,

@@ -47,7 +47,7 @@ def commands_of(page):
         line = line.replace("\\e", "\\").replace("\\-", "-").replace("\\&", "")
         if comment := re.match(r'\.\\" check (.*)', line):
             commands.append(Command(comment[1], shown=False))
-        elif line == '.\\" not run':
+        elif line.startswith('.\\" not run'):
             run = False
         elif line == '.\\" needs partitions':
             partitions = True

@@ -37,6 +37,7 @@ def full(bench, modes):
     bench.at_once(scenarios.use, [(name, modes) for name in OVERLAYS])
     turns = [(name, modes[i % 2]) for i, name in enumerate(OVERLAYS)]
     bench.at_once(scenarios.trim, turns)
+    bench.at_once(scenarios.back_up, turns[::5])  # one of each format
     for i in range(0, len(turns), 2):
         scenarios.kill_daemon(bench, turns[i:i + 2])
     return dict(zip(OVERLAYS, bench.at_once(scenarios.kill_machine, turns)))

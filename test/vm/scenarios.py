@@ -11,8 +11,9 @@ import tempfile
 import time
 
 from guest_disk import PARTITION_OFFSET
-from machine import Machine
+from machine import TIMEOUT_SECONDS, Machine
 from overlays import FileSystem, code, output
+from qmp import Qmp
 
 DATA_BYTES = 8 << 20  # of the task "write"
 SYNCED_FILES = 40  # before a guest is killed
@@ -116,12 +117,13 @@ def look_after_crash(bench, name, mode, token, guest):
     disk.recover()
     bench.check_file_system(name, "behind the journal of " + guest.name)
     bench.check_written(name, guest)
-    check_synced(bench, name, disk, guest)
+    check_synced(bench, name, disk, guest.said(), guest)
     bench.boot(name, mode, "check:" + token)
 
 
-def check_synced(bench, name, disk, guest):
-    synced = [l.split()[1:] for l in guest.said()
+def check_synced(bench, name, disk, said, guest):
+    """What the guest had said by then is in the file system."""
+    synced = [l.split()[1:] for l in said
               if re.fullmatch(r"synced \d+ [0-9a-f]{64}", l)]
     synced = synced[-KEPT_FILES:]
     found = disk.checksums(["/load/" + number for number, _ in synced])
@@ -142,6 +144,28 @@ def kill_machine(bench, name, mode):
     guest.kill()
     look_after_crash(bench, name, mode, token, guest)
     return token
+
+
+def back_up(bench, name, mode):
+    """QEMU copies one moment of a disk while its guest writes: what was synced
+    before is in the copy."""
+    _, guest = start_load(bench, name, mode)
+    before = guest.said()
+    copy = os.path.join(bench.overlays.work, name + ".copy")
+    try:
+        monitor = Qmp(guest.qmp_path, TIMEOUT_SECONDS)
+        monitor.run("drive-backup", device="virtio0", target=copy,
+                    format="raw", sync="full", **{"job-id": "copy"})
+        job = monitor.wait_for("BLOCK_JOB_COMPLETED")
+        monitor.close()
+    finally:
+        guest.kill()
+    bench.tally.check("error" not in job, name + ": drive-backup", str(job))
+    disk = FileSystem(copy)
+    disk.recover()
+    good, story = disk.fsck()
+    bench.tally.check(good, name + ": the file system of the copy", story)
+    check_synced(bench, name, disk, before, guest)
 
 
 def kill_daemon(bench, turns):
