@@ -37,12 +37,6 @@ class Modules:
         for path in glob.glob(kernel + "/**/*.ko*", recursive=True):
             name = os.path.basename(path).split(".")[0].replace("-", "_")
             self.paths[name] = path
-        builtin = glob.glob(kernel + "/**/modules.builtin", recursive=True)[0]
-        with open(builtin) as lines:
-            self.builtin = {
-                os.path.basename(line).split(".")[0].replace("-", "_")
-                for line in lines
-            }
 
     def content(self, name):
         with open(self.paths[name], "rb") as file:
@@ -53,8 +47,8 @@ class Modules:
         """`names` and what they depend on, in the order in which to load."""
         order = list(done)
         for name in names:
-            if name in order or name in self.builtin:
-                continue
+            if name in order or name not in self.paths:
+                continue  # part of the kernel
             needs = re.search(rb"\0depends=([^\0]*)\0", self.content(name))
             needs = needs[1].decode().replace("-", "_").split(",")
             order = self.in_order(filter(None, needs), order)
