@@ -6,6 +6,7 @@ import concurrent.futures
 import os
 import random
 import re
+import signal
 import subprocess
 import tempfile
 import time
@@ -142,6 +143,8 @@ def kill_machine(bench, name, mode):
     refuse_another(bench, name, mode)
     time.sleep(random.random())
     guest.kill()
+    bench.tally.check(guest.process.returncode == -signal.SIGKILL,
+                      guest.name + ": ran until it was killed", guest.story)
     look_after_crash(bench, name, mode, token, guest)
     return token
 
