@@ -49,7 +49,7 @@ def counting(scratch, program, quick):
     """The sections of the report; `program`: counting_benchmark."""
     folder = scratch.folder("images")
     write_random(os.path.join(folder, "base.raw"), SIZE, "base")
-    create_overlay(os.path.join(folder, "disk"), "qed", "base.raw", "raw")
+    create_overlay("qed", os.path.join(folder, "disk"), "base.raw")
     cost = counting_seconds(program)
     rows = []
     with mount_folder(scratch, folder) as mount:
