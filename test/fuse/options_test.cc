@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -85,6 +86,27 @@ TEST(OptionsTest, TheMetadataCacheIsASize) {
     const std::string option = std::string("metadata_cache=") + text;
     EXPECT_THAT(ErrorOf({"/s", "/m", "-o", option}), HasSubstr(option));
   }
+}
+
+TEST(OptionsTest, EphemeralMayNameADirectory) {
+  EXPECT_EQ(Parsed({"/s", "/m"}).ephemeral, std::nullopt);
+  EXPECT_EQ(Parsed({"/s", "/m", "-o", "ephemeral"}).ephemeral, "");
+  EXPECT_EQ(Parsed({"/s", "/m", "-o", "ephemeral=/d"}).ephemeral, "/d");
+  EXPECT_EQ(Parsed({"/s", "/m", "-o", "ro,rw,ephemeral"}).ephemeral, "");
+  EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "ephemeral="}),
+              HasSubstr("ephemeral[=DIR]"));
+  EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "ephemeral,ro"}),
+              HasSubstr("exclude each other"));
+}
+
+TEST(OptionsTest, RawImagesAreForEphemeralViewsOnly) {
+  EXPECT_THAT(Parsed({"/s", "/m", "-o", "raw=*.img,ephemeral,raw=a/*"}).raw,
+              ElementsAre("*.img", "a/*"));
+  EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "raw=*.img"}),
+              HasSubstr("ephemeral only"));
+  EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "raw,ephemeral"}),
+              HasSubstr("raw=GLOB"));
+  EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "raw=,ephemeral"}), HasSubstr("raw="));
 }
 
 TEST(OptionsTest, DebugStaysInTheForeground) {
