@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "flatcow/status.h"
 
 namespace flatcow::daemon {
@@ -420,8 +421,11 @@ absl::StatusOr<Options> ParseOptions(
 std::vector<OptionWord> OptionWords() {
   std::vector<OptionWord> words;
   for (const OptionRow& row : kOptions) {
-    words.push_back(
-        {row.name, row.argument == nullptr ? "" : row.argument, row.help});
+    absl::string_view argument = row.argument == nullptr ? "" : row.argument;
+    if (IsOptional(row)) {
+      argument = absl::StripSuffix(absl::StripPrefix(argument, "[="), "]");
+    }
+    words.push_back({row.name, std::string(argument), row.help});
   }
   for (const MountWord& word : MountWords()) {
     words.push_back({word.name, "", ""});
