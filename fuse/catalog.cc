@@ -55,7 +55,8 @@ uint64_t InodeOf(const FileId& id, uint64_t source_device) {
 
 }  // namespace
 
-Catalog::Catalog(ConfinedFileSystem& files, std::string only_name, Log& log)
+Catalog::Catalog(ConfinedFileSystem& files, std::string only_name, Log& log,
+                 RawNames raw_names)
     : files_(files),
       only_name_(std::move(only_name)),
       log_(log),
@@ -63,7 +64,8 @@ Catalog::Catalog(ConfinedFileSystem& files, std::string only_name, Log& log)
       inspector_(files),
       index_(
           tree_, files, inspector_,
-          [this](const FileId& file) { return FactsInUse(file); }, log) {
+          [this](const FileId& file) { return FactsInUse(file); },
+          std::move(raw_names), log) {
   auto root = std::make_unique<Node>();
   root->id = kRootNode;
   root->is_directory = true;
@@ -250,6 +252,19 @@ void Catalog::EraseIfUnused(NodeId id) {
 
 // ---- Single names
 
+Catalog::Reference Catalog::ReferenceTo(const Node& node) const {
+  Reference reference;
+  reference.id = node.id;
+  reference.is_directory = node.is_directory;
+  reference.path = node.path;
+  reference.view_name = node.view_name;
+  reference.file = node.stat.id;
+  if (node.users > 0) reference.facts_in_use = node.look.facts;
+  reference.is_raw =
+      node.look.facts != nullptr && node.look.facts->format == "raw";
+  return reference;
+}
+
 absl::StatusOr<Catalog::Reference> Catalog::FindChild(NodeId parent,
                                                       const std::string& name) {
   MutexLock lock(mutex_);
@@ -260,14 +275,10 @@ absl::StatusOr<Catalog::Reference> Catalog::FindChild(NodeId parent,
   const auto child = directory.children.find(name);
   if (child == directory.children.end()) return ErrnoError(ENOENT, name);
   const Node& node = *nodes_[child->second];
-  Reference reference;
-  reference.id = node.id;
-  reference.is_directory = node.is_directory;
+  Reference reference = ReferenceTo(node);
   reference.path =
       Join(directory.path, node.is_directory ? name : ImageName(name));
   reference.view_name = Join(directory.path, name);
-  reference.file = node.stat.id;
-  if (node.users > 0) reference.facts_in_use = node.look.facts;
   return reference;
 }
 
@@ -306,7 +317,9 @@ absl::StatusOr<Look> Catalog::LookAt(const Reference& reference) {
   }
   if (stat->id != reference.file) return ErrnoError(ESTALE, reference.path);
   Look look{*stat, std::nullopt, reference.facts_in_use};
-  if (look.facts == nullptr) {
+  if (look.facts == nullptr && reference.is_raw) {
+    look = LookAtRaw(*stat);
+  } else if (look.facts == nullptr) {
     auto inspected = inspector_.Inspect(AbsolutePath(reference.path), *stat);
     if (!inspected.ok()) return inspected.status();
     if (inspected->facts == nullptr) return ErrnoError(ESTALE, reference.path);
@@ -371,10 +384,7 @@ absl::StatusOr<NodeInfo> Catalog::Get(NodeId id) {
     MutexLock lock(mutex_);
     const auto it = nodes_.find(id);
     if (it == nodes_.end()) return ErrnoError(ESTALE, "unknown node");
-    const Node& node = *it->second;
-    reference = {node.id,      node.is_directory,
-                 node.path,    node.view_name,
-                 node.stat.id, node.users > 0 ? node.look.facts : nullptr};
+    reference = ReferenceTo(*it->second);
   }
   auto info = Verify(reference, 0);
   if (info.ok()) return info;
@@ -433,6 +443,13 @@ void Catalog::RemoveUser(NodeId view) {
   if (it == nodes_.end()) return;
   --it->second->users;
   EraseIfUnused(view);
+}
+
+bool Catalog::IsGone(NodeId view) {
+  MutexLock lock(mutex_);
+  const auto it = nodes_.find(view);
+  return it == nodes_.end() ||
+         (!it->second->present && it->second->lookups == 0);
 }
 
 std::shared_ptr<const ImageFacts> Catalog::FactsInUse(const FileId& file) {

@@ -29,6 +29,7 @@
 #include "image_facts.h"
 #include "log.h"
 #include "mutex.h"
+#include "raw_names.h"
 #include "source_index.h"
 #include "source_tree.h"
 #include "source_watch.h"
@@ -70,7 +71,8 @@ class Catalog {
  public:
   // SOURCE is root 0 of `files`; if `only_name` is not empty, only that file of
   // it. `files` and `log` outlive this.
-  Catalog(ConfinedFileSystem& files, std::string only_name, Log& log);
+  Catalog(ConfinedFileSystem& files, std::string only_name, Log& log,
+          RawNames raw_names = RawNames());
 
   // From now on nothing enters the file system with this st_dev.
   void ExcludeDevice(uint64_t device);
@@ -107,6 +109,10 @@ class Catalog {
   void AddUser(NodeId view);
   void RemoveUser(NodeId view);
 
+  // Has the view no name any more, as far as is known, nor the kernel as a
+  // node?
+  bool IsGone(NodeId view);
+
   std::string AbsolutePath(const std::string& path) const;
 
  private:
@@ -138,8 +144,10 @@ class Catalog {
     std::string view_name;
     FileId file;
     std::shared_ptr<const ImageFacts> facts_in_use;  // null: no users
+    bool is_raw = false;                             // whatever its bytes are
   };
 
+  Reference ReferenceTo(const Node& node) const;
   // Looks at a folder of SOURCE again.
   absl::Status Refresh(NodeId directory, SourceIndex::Depth depth);
   bool IsShown(const std::string& path);

@@ -92,6 +92,11 @@ void Filesystem::EnablePassthrough() {
   views_.EnablePassthrough(backing_files_, never_written);
 }
 
+void Filesystem::MakeEphemeral(const EphemeralPlace& place) {
+  ephemeral_place_ = &place;
+  views_.MakeEphemeral(place);
+}
+
 // ---- Names and attributes
 
 Attributes Filesystem::Describe(const NodeInfo& node, OpenView* view) const {
@@ -111,7 +116,15 @@ Attributes Filesystem::Describe(const NodeInfo& node, OpenView* view) const {
     attributes.timeout_seconds = kStableSeconds;
     return attributes;
   }
-  mask &= node.facts->read_only.empty() ? mode_t{0666} : mode_t{0444};
+  mode_t mode = node.stat.mode;
+  if (ephemeral()) {
+    // Nothing of the image's changes, so who may read it may also write.
+    mode |= (mode & 0444) >> 1;
+    mask &= 0666;
+  } else {
+    mask &= node.facts->read_only.empty() ? mode_t{0666} : mode_t{0444};
+  }
+  uint64_t allocated_bytes = node.allocated_bytes;
   if (view == nullptr) {
     // A damaged image is there to be seen, not to be opened. When just another
     // file is missing or out of bounds, opening tells which.
@@ -124,12 +137,16 @@ Attributes Filesystem::Describe(const NodeInfo& node, OpenView* view) const {
     attributes.size = view->image().Size();
     attributes.mtime_ns = std::max(node.mtime_ns, view->last_change_ns());
     attributes.ctime_ns = std::max(attributes.ctime_ns, attributes.mtime_ns);
+    if (ephemeral()) {
+      allocated_bytes =
+          view->image().AllocatedBytes().value_or(allocated_bytes);
+    }
     if (options_.lock && !view->was_passthrough()) {
       attributes.timeout_seconds = kStableSeconds;
     }
   }
-  attributes.mode = S_IFREG | (node.stat.mode & mask);
-  attributes.blocks = BlocksOf(node.allocated_bytes, attributes.size);
+  attributes.mode = S_IFREG | (mode & mask);
+  attributes.blocks = BlocksOf(allocated_bytes, attributes.size);
   return attributes;
 }
 
@@ -173,22 +190,29 @@ absl::StatusOr<ViewAttributes> Filesystem::GetViewAttributes(
   view.image = catalog_.AbsolutePath(info->path);
   view.facts = info->facts;
   view.backing = catalog_.BackingPaths(*info->facts);
-  if (!wanted.has_value() || *wanted == kAllocatedClusters) {
+  view.ephemeral = ephemeral();
+  if (!ephemeral() && (!wanted.has_value() || *wanted == kAllocatedClusters)) {
     view.allocated_clusters = CountAllocatedClusters(*info);
   }
   view.virtual_size = info->virtual_size;
   if (const OpenViews::User user = views_.Find(node)) {
     view.virtual_size = user->image().Size();
-    view.dirty_metadata = user->image().NeedsFlush();
+    view.dirty_metadata = !ephemeral() && user->image().NeedsFlush();
     view.passthrough = views_.IsPassthrough(*user.get());
   }
   return AttributesOf(view);
 }
 
 absl::StatusOr<struct statvfs> Filesystem::StatFileSystem() const {
+  // Where writes take space.
+  const bool elsewhere =
+      ephemeral_place_ != nullptr && ephemeral_place_->descriptor() >= 0;
   struct statvfs info;
-  if (fstatvfs(files_.root_descriptor(0), &info) != 0) {
-    return ErrnoError(errno, files_.root_path(0));
+  if (fstatvfs(elsewhere ? ephemeral_place_->descriptor()
+                         : files_.root_descriptor(0),
+               &info) != 0) {
+    return ErrnoError(errno,
+                      elsewhere ? *options_.ephemeral : files_.root_path(0));
   }
   return info;
 }
@@ -197,6 +221,7 @@ absl::StatusOr<struct statvfs> Filesystem::StatFileSystem() const {
 // writers, and the answer must not depend on that.
 absl::Status Filesystem::CheckWritable(const NodeInfo& node) {
   if (options_.read_only) return ErrnoError(EROFS, node.view_name);
+  if (ephemeral()) return absl::OkStatus();
   const std::string& why = node.facts->read_only;
   if (why.empty()) return absl::OkStatus();
   return Refuse(node.view_name,

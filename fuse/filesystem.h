@@ -21,6 +21,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "catalog.h"
+#include "ephemeral_place.h"
 #include "flatcow/confined_file_system.h"
 #include "flatcow/extent.h"
 #include "log.h"
@@ -74,8 +75,15 @@ class Filesystem {
 
   // Whether to ask the kernel for passthrough; when it agreed, call
   // EnablePassthrough() before the first Open().
-  bool wants_passthrough() const { return options_.passthrough; }
+  // An ephemeral view has no file that is it for good.
+  bool wants_passthrough() const {
+    return options_.passthrough && !options_.ephemeral.has_value();
+  }
   void EnablePassthrough();
+
+  // Where writes go with Options::ephemeral. Outlives this; call before the
+  // first Open().
+  void MakeEphemeral(const EphemeralPlace& place);
 
   absl::StatusOr<Attributes> Lookup(NodeId parent, const std::string& name);
   void Forget(NodeId node, uint64_t lookups);
@@ -122,6 +130,9 @@ class Filesystem {
   Readings TakeReadings();
 
  private:
+  // No image is written to.
+  bool ephemeral() const { return options_.ephemeral.has_value(); }
+
   Attributes Describe(const NodeInfo& node, OpenView* view) const;
   std::optional<uint64_t> CountAllocatedClusters(const NodeInfo& node);
   absl::Status CheckWritable(const NodeInfo& node);
@@ -134,6 +145,7 @@ class Filesystem {
   BackingFiles& backing_files_;
   Log& log_;
   const Options options_;
+  const EphemeralPlace* ephemeral_place_ = nullptr;
   bool direct_io_coherent_ = true;
   bool has_view_attributes_ = false;
   const std::shared_ptr<MetadataCache> cache_;

@@ -37,6 +37,13 @@ bool IsVerdict(const absl::Status& status) {
 
 }  // namespace
 
+Look LookAtRaw(const FileStat& stat) {
+  auto facts = std::make_shared<ImageFacts>();
+  facts->format = "raw";
+  facts->virtual_size = stat.size;
+  return {stat, std::nullopt, std::move(facts)};
+}
+
 std::optional<Look> ImageInspector::Remembered(const FileStat& stat) {
   Look look{stat, std::nullopt, nullptr};
   std::optional<FileSignature> data_signature;

@@ -44,6 +44,9 @@ struct Look {
   bool through_link = false;                // the name is a symbolic link
 };
 
+// At a file that is a raw image whatever its bytes are.
+Look LookAtRaw(const FileStat& stat);
+
 // Thread-safe.
 class ImageInspector {
  public:

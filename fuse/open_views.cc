@@ -74,9 +74,19 @@ BackingId OpenViews::ChooseServer(OpenView& view) {
   return *backing;
 }
 
+// The files of the chain that are the host's; of an ephemeral view two are not.
+std::vector<std::string> OpenViews::HostPaths(const Image& image) const {
+  constexpr int kUnnamed = 2;
+  std::vector<std::string> paths = image.ChainPaths();
+  if (ephemeral_ != nullptr) {
+    paths.erase(paths.begin(), paths.begin() + kUnnamed);
+  }
+  return paths;
+}
+
 OpenViews::ChainState OpenViews::StateOf(const Image& image) {
   ChainState state;
-  for (const std::string& path : image.ChainPaths()) {
+  for (const std::string& path : HostPaths(image)) {
     const auto stat = files_.Stat(path);
     if (!stat.ok()) return {};
     state.push_back(SignatureOf(*stat));
@@ -88,11 +98,15 @@ absl::StatusOr<std::unique_ptr<Image>> OpenViews::Open(const NodeInfo& node,
                                                        Access access) {
   OpenOptions options = options_;
   options.access = access;
-  auto image = OpenImage(files_, catalog_.AbsolutePath(node.path), options);
+  const std::string path = catalog_.AbsolutePath(node.path);
+  if (ephemeral_ != nullptr) options.format = node.facts->format;
+  auto image = ephemeral_ != nullptr
+                   ? ephemeral_->OpenImage(files_, path, options)
+                   : OpenImage(files_, path, options);
   if (!image.ok()) return image.status();
   // The name may have been given to another file since the kernel looked it
   // up; told so, the kernel looks again.
-  const auto paths = (*image)->ChainPaths();
+  const auto paths = HostPaths(**image);
   const auto stat = files_.Stat(paths.front());
   if (!stat.ok() || stat->id != node.stat.id) {
     return ErrnoError(ESTALE, paths.front());
@@ -174,18 +188,45 @@ absl::StatusOr<OpenViews::Opened> OpenViews::Acquire(const NodeInfo& node,
   return Opened{std::move(user), is_first, unchanged, backing};
 }
 
+bool OpenViews::IsToStay(const OpenView& view) const {
+  if (ephemeral_ == nullptr || view.keeps_itself_ || view.is_dropped_) {
+    return false;
+  }
+  return view.last_change_ns() != 0 || view.image_->NeedsFlush();
+}
+
+void OpenViews::DropIfGone(NodeId node) {
+  if (ephemeral_ == nullptr || !catalog_.IsGone(node)) return;
+  OpenView* view = nullptr;
+  {
+    MutexLock lock(mutex_);
+    const auto it = views_.find(node);
+    if (it == views_.end() || !it->second->keeps_itself_) return;
+    view = it->second.get();
+    view->keeps_itself_ = false;
+    view->is_dropped_ = true;
+  }
+  Release(view, Use::kInternal);
+}
+
 void OpenViews::Release(OpenView* view, Use use) {
   const NodeId node = view->node_;
   BackingId backing = 0;
   ImageStatistics counted;  // in closed_
+  bool stays = false;
   {
     MutexLock lock(mutex_);
     if (use == Use::kOpen && --view->opens_ == 0) {
       backing = std::exchange(view->backing_, 0);
     }
+    // It takes the place of this user, also in the catalog.
+    if (view->users_ == 1 && IsToStay(*view)) {
+      view->keeps_itself_ = true;
+      stays = true;
+    }
     // An open that upgrades counts as a user, so the last one is not here
     // before it is done.
-    if (--view->users_ > 0) {
+    if (stays || --view->users_ > 0) {
       view = nullptr;
     } else {
       view->state_ = OpenView::State::kClosing;
@@ -211,7 +252,8 @@ void OpenViews::Release(OpenView* view, Use use) {
     if (!flushed) failed_closes_.insert(view->file_);
     AddTo(closed_, last);
     // Pages from before a passthrough are not what its file holds now.
-    if (settled && !state.empty() && !view->was_passthrough_.load()) {
+    if (settled && !state.empty() && !view->was_passthrough_.load() &&
+        !view->is_dropped_) {
       at_last_close_[node] = std::move(state);
     } else {
       at_last_close_.erase(node);
@@ -220,7 +262,7 @@ void OpenViews::Release(OpenView* view, Use use) {
     changed_.NotifyAll();
     return;
   }
-  catalog_.RemoveUser(node);
+  if (!stays) catalog_.RemoveUser(node);
 }
 
 OpenViews::User OpenViews::Find(NodeId node) {
@@ -241,17 +283,19 @@ OpenViews::User OpenViews::Find(NodeId node) {
   return User(*this, view, Use::kInternal);
 }
 
-OpenViewState OpenViews::Describe(const OpenView& view) {
+OpenViewState OpenViews::Describe(const OpenView& view) const {
   const Image& image = *view.image_;
+  const ImageInfo& info = image.Info();
+  const bool ephemeral = ephemeral_ != nullptr;
   return {.node = view.node_,
           .name = view.name_,
-          .image = image.Info().path,
-          .format = image.Info().format,
+          .image = HostPaths(image).front(),
+          .format = ephemeral ? info.backing->format : info.format,
           .virtual_size = image.Size(),
           .opens = view.opens_,
           .writable = image.Writable(),
           .passthrough = view.backing_ != 0,
-          .dirty_metadata = image.NeedsFlush(),
+          .dirty_metadata = !ephemeral && image.NeedsFlush(),
           .statistics = image.Statistics()};
 }
 
@@ -313,8 +357,11 @@ void OpenViews::FlushAll() {
   // One at a time: a view that its last user leaves meanwhile is closed here,
   // and need not wait for the flushes of others.
   for (const NodeId node : nodes) {
-    const User user = Find(node);
-    if (user) FlushAndLog(*user.get());
+    {
+      const User user = Find(node);
+      if (user) FlushAndLog(*user.get());
+    }
+    DropIfGone(node);
   }
 }
 

@@ -11,9 +11,11 @@
 // just letting go of its locks would refuse the next open of ourselves.
 //
 // A view is used by its opens, and for a moment by others: a look-up, truncate,
-// the timer. Its first open decides who serves it until its last open ends: the
-// daemon, or the kernel from the host file that the image is (passthrough). The
-// kernel does not let the two mix.
+// the timer. An ephemeral view that has been written to is also used by itself:
+// it stays open until the end, for with its image it would lose what it holds,
+// or until nobody can ask for it again. Its first open decides who serves it
+// until its last open ends: the daemon, or the kernel from the host file that
+// the image is (passthrough). The kernel does not let the two mix.
 #ifndef FLATCOW_FUSE_OPEN_VIEWS_H_
 #define FLATCOW_FUSE_OPEN_VIEWS_H_
 
@@ -30,6 +32,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "catalog.h"
+#include "ephemeral_place.h"
 #include "file_signature.h"
 #include "flatcow/file.h"
 #include "flatcow/image.h"
@@ -80,7 +83,9 @@ class OpenView {
 
   // Guarded by OpenViews::mutex_.
   State state_ = State::kOpening;
-  uint64_t users_ = 0;  // the opens among them
+  uint64_t users_ = 0;         // the opens among them
+  bool keeps_itself_ = false;  // is one of its users
+  bool is_dropped_ = false;    // never again
   uint64_t opens_ = 0;
   BackingId backing_ = 0;  // of all its opens; 0: the daemon serves them
 };
@@ -154,6 +159,11 @@ class OpenViews {
   // outlives this. Call it before the first Acquire().
   void EnablePassthrough(BackingFiles& files, bool never_written);
 
+  // From now on no image is written to: what is written goes to `place`, which
+  // outlives this, and is dropped at the end. Call it before the first
+  // Acquire().
+  void MakeEphemeral(const EphemeralPlace& place) { ephemeral_ = &place; }
+
   // Opens the image of a view for one more user. Errors: those of OpenImage()
   // and Image::MakeWritable(); ESTALE the name is another file by now.
   absl::StatusOr<Opened> Acquire(const NodeInfo& node, Access access, Use use);
@@ -191,17 +201,24 @@ class OpenViews {
                                               Access access);
   // Decides who serves the view's opens. Return values: its backing id, or 0.
   BackingId ChooseServer(OpenView& view);
+  std::vector<std::string> HostPaths(const Image& image) const;
   // Empty when a file can't be looked at.
   ChainState StateOf(const Image& image);
   // Return values: false when it failed.
   bool FlushAndLog(OpenView& view);
   // The caller holds mutex_.
-  static OpenViewState Describe(const OpenView& view);
+  OpenViewState Describe(const OpenView& view) const;
+  // The last user of the view is about to leave: shall it stay open?
+  bool IsToStay(const OpenView& view) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Ends a view that keeps itself, when nobody can ask for it again.
+  void DropIfGone(NodeId node);
 
   FileSystem& files_;
   Catalog& catalog_;
   const OpenOptions options_;
   Log& log_;
+  const EphemeralPlace* ephemeral_ = nullptr;
   BackingFiles* backing_files_ = nullptr;
   bool never_written_ = false;
   std::atomic<bool> may_pass_through_{false};

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "flatcow/status.h"
 
 namespace flatcow::daemon {
@@ -77,13 +78,18 @@ void PassOn(Options& options, const Values& words) {
 }
 
 // One -o option. `argument` is what --help shows behind "name="; null for an
-// option without a value.
+// option without a value, and in brackets, with the "=", where it may be left
+// out.
 struct OptionRow {
   const char* name;
   const char* argument;
   const char* help;
   absl::Status (*apply)(Options& options, absl::string_view value);
 };
+
+bool IsOptional(const OptionRow& row) {
+  return row.argument != nullptr && row.argument[0] == '[';
+}
 
 const OptionRow kOptions[] = {
     {"ro", nullptr, "views can only be read",
@@ -144,6 +150,18 @@ const OptionRow kOptions[] = {
     {"shrink", nullptr, "truncate may make a disk smaller, dropping its end",
      [](Options& o, absl::string_view) {
        o.shrink = true;
+       return absl::OkStatus();
+     }},
+    {"ephemeral", "[=DIR]",
+     "drop all writes at unmount; until then they are in DIR",
+     [](Options& o, absl::string_view value) {
+       o.ephemeral = std::string(value);
+       return absl::OkStatus();
+     }},
+    {"raw", "GLOB", "files of such names are raw images (with ephemeral)",
+     [](Options& o, absl::string_view value) {
+       if (value.empty()) return Usage("-o raw=: expected a pattern");
+       o.raw.emplace_back(value);
        return absl::OkStatus();
      }},
     {"cache", "auto|none",
@@ -268,7 +286,11 @@ absl::Status ApplyOption(Options& options, absl::string_view option) {
     if (has_value && row.argument == nullptr) {
       return Usage(absl::StrCat("-o ", option, ": ", name, " takes no value"));
     }
-    if (!has_value && row.argument != nullptr) {
+    if (has_value && value.empty() && IsOptional(row)) {
+      return Usage(
+          absl::StrCat("-o ", option, ": expected ", name, row.argument));
+    }
+    if (!has_value && row.argument != nullptr && !IsOptional(row)) {
       return Usage(
           absl::StrCat("-o ", name, ": expected ", name, "=", row.argument));
     }
@@ -379,6 +401,16 @@ absl::StatusOr<Options> ParseOptions(
   if (options.allow_other && options.allow_root) {
     return Usage("-o allow_other and -o allow_root exclude each other");
   }
+  if (options.read_only && options.ephemeral.has_value()) {
+    return Usage(
+        "-o ro and -o ephemeral exclude each other: ro writes nothing, and "
+        "ephemeral is for writes that are dropped");
+  }
+  if (!options.raw.empty() && !options.ephemeral.has_value()) {
+    return Usage(
+        "-o raw is for -o ephemeral only: without it a guest could write what "
+        "makes its raw disk look like an image");
+  }
   const std::vector<std::string> operands(argv.begin() + optind,
                                           argv.begin() + argc);
   const absl::Status checked = CheckOperands(operands, options);
@@ -389,8 +421,11 @@ absl::StatusOr<Options> ParseOptions(
 std::vector<OptionWord> OptionWords() {
   std::vector<OptionWord> words;
   for (const OptionRow& row : kOptions) {
-    words.push_back(
-        {row.name, row.argument == nullptr ? "" : row.argument, row.help});
+    absl::string_view argument = row.argument == nullptr ? "" : row.argument;
+    if (IsOptional(row)) {
+      argument = absl::StripSuffix(absl::StripPrefix(argument, "[="), "]");
+    }
+    words.push_back({row.name, std::string(argument), row.help});
   }
   for (const MountWord& word : MountWords()) {
     words.push_back({word.name, "", ""});
@@ -414,9 +449,10 @@ std::string HelpText() {
   row("-h, --help", "print this and exit");
   row("-V, --version", "print the version and exit");
   for (const OptionRow& option : kOptions) {
-    row(option.argument == nullptr
-            ? absl::StrCat("-o ", option.name)
-            : absl::StrCat("-o ", option.name, "=", option.argument),
+    row(absl::StrCat(
+            "-o ", option.name,
+            option.argument == nullptr || IsOptional(option) ? "" : "=",
+            option.argument == nullptr ? "" : option.argument),
         option.help);
   }
   text += "\nTaken as mount(8) means them:";

@@ -36,6 +36,11 @@ struct Options {
   std::vector<std::string> allow;  // more directories to open files in
   bool lock = true;
   bool shrink = false;  // truncate(2) may make a disk smaller
+  // Writes to views are dropped at the end, and until then in this directory;
+  // empty: beside the image. Not together with `read_only`.
+  std::optional<std::string> ephemeral;
+  std::vector<std::string>
+      raw;  // globs: see raw_names.h; with `ephemeral` only
   CachePolicy cache = CachePolicy::kAuto;
   unsigned max_threads = 0;  // 0: twice the cores, at least 2
   unsigned commit_seconds = 5;

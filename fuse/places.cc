@@ -111,6 +111,13 @@ absl::StatusOr<Places> FindPlaces(const Options& options, Log& log,
     }
     places.roots.push_back(*std::move(resolved));
   }
+  if (!options.ephemeral.value_or("").empty()) {
+    auto resolved = Resolve(*options.ephemeral);
+    if (!resolved.ok()) {
+      return Annotate(resolved.status(), "-o ephemeral");
+    }
+    places.ephemeral = *std::move(resolved);
+  }
   return places;
 }
 

@@ -24,6 +24,7 @@ struct Places {
   std::vector<std::string> roots;
   std::string only_name;  // SOURCE is this file of the first root; or empty
   std::string mountpoint;
+  std::string ephemeral;  // the directory of ephemeral=; or empty
 };
 
 inline constexpr int kExitUsage = 1;

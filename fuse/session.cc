@@ -35,6 +35,7 @@
 #include "background.h"
 #include "catalog.h"
 #include "commit_timer.h"
+#include "ephemeral_place.h"
 #include "filesystem.h"
 #include "flatcow/confined_file_system.h"
 #include "flatcow/status.h"
@@ -46,6 +47,7 @@
 #include "mount_point.h"
 #include "passthrough.h"
 #include "places.h"
+#include "raw_names.h"
 #include "readings.h"
 #include "service_notify.h"
 #include "signal_thread.h"
@@ -155,9 +157,18 @@ class Session {
     auto files = ConfinedFileSystem::Open(places_.roots);
     if (!files.ok()) return files.status();
     files_ = *std::move(files);
-    catalog_ = std::make_unique<Catalog>(*files_, places_.only_name, log_);
+    const bool ephemeral = options_.ephemeral.has_value();
+    // One file that has no magic can't be meant for anything but a raw disk.
+    catalog_ = std::make_unique<Catalog>(
+        *files_, places_.only_name, log_,
+        RawNames(options_.raw, ephemeral && !places_.only_name.empty()));
     filesystem_ = std::make_unique<Filesystem>(*files_, *catalog_,
                                                backing_files_, options_, log_);
+    if (!ephemeral) return absl::OkStatus();
+    auto place = EphemeralPlace::Open(places_.ephemeral);
+    if (!place.ok()) return place.status();
+    ephemeral_place_ = *std::move(place);
+    filesystem_->MakeEphemeral(*ephemeral_place_);
     return absl::OkStatus();
   }
 
@@ -170,7 +181,9 @@ class Session {
       if (views->empty()) {
         return MakeError(
             EINVAL,
-            absl::StrCat(options_.source, ": not an image of a known format"));
+            absl::StrCat(options_.source,
+                         ": not an image of a known format; -o ephemeral shows "
+                         "a raw disk, and drops what is written to it"));
       }
     }
     std::vector<std::string> words = MountArguments(options_, places_.source);
@@ -328,6 +341,7 @@ class Session {
   Background& background_;
   Log& log_;
   std::unique_ptr<ConfinedFileSystem> files_;
+  std::unique_ptr<EphemeralPlace> ephemeral_place_;
   std::unique_ptr<Catalog> catalog_;
   KernelBackingFiles backing_files_;
   std::unique_ptr<Filesystem> filesystem_;

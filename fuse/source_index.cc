@@ -30,6 +30,9 @@ bool IsBelow(const std::string& path, const std::string& directory) {
           absl::StartsWith(path, directory));
 }
 
+// Only what the user called so is: else raw files are no images.
+bool IsRaw(const Look& look) { return look.facts->format == "raw"; }
+
 bool SameImages(const std::vector<FoundImage>& a,
                 const std::vector<FoundImage>& b) {
   return std::equal(
@@ -44,11 +47,12 @@ bool SameImages(const std::vector<FoundImage>& a,
 
 SourceIndex::SourceIndex(const SourceTree& tree, ConfinedFileSystem& files,
                          ImageInspector& inspector, FactsInUse facts_in_use,
-                         Log& log)
+                         RawNames raw_names, Log& log)
     : tree_(tree),
       files_(files),
       inspector_(inspector),
       facts_in_use_(std::move(facts_in_use)),
+      raw_names_(std::move(raw_names)),
       log_(log) {}
 
 void SourceIndex::LogOnce(absl::string_view message,
@@ -162,7 +166,9 @@ void SourceIndex::AddFile(const SourceTree::Entry& entry, Folder& folder) {
     stat = *target;
   }
   folder.files[entry.path] = {entry.stat.id.inode, stat.id};
-  if (auto facts = facts_in_use_(stat.id)) {
+  auto facts = facts_in_use_(stat.id);
+  // Which names of a raw file are shown hangs on the names.
+  if (facts != nullptr && facts->format != "raw") {
     Look look{stat, std::nullopt, std::move(facts)};
     if (look.facts->data_file.has_value()) {
       const auto data = files_.Stat(look.facts->data_file->path);
@@ -171,7 +177,7 @@ void SourceIndex::AddFile(const SourceTree::Entry& entry, Folder& folder) {
     folder.images.push_back({entry.path, std::move(look), 0, 0});
     return;
   }
-  auto look = inspector_.Inspect(path, stat);
+  auto look = LookAt(entry.path, stat);
   if (!look.ok()) {
     const int error = ErrnoOf(look.status());
     if (error != ENOENT && error != ESTALE) {
@@ -181,6 +187,15 @@ void SourceIndex::AddFile(const SourceTree::Entry& entry, Folder& folder) {
   }
   if (look->facts == nullptr) return;
   folder.images.push_back({entry.path, *std::move(look), 0, 0});
+}
+
+absl::StatusOr<Look> SourceIndex::LookAt(const std::string& path,
+                                         const FileStat& stat) {
+  if (raw_names_.Matches(path)) return LookAtRaw(stat);
+  auto look =
+      inspector_.Inspect(absl::StrCat(files_.root_path(0), "/", path), stat);
+  const bool has_magic = !look.ok() || look->facts != nullptr;
+  return has_magic || !raw_names_.others_too() ? look : LookAtRaw(look->stat);
 }
 
 bool SourceIndex::IsKnown(const std::string& path, uint64_t inode) const {
@@ -233,9 +248,12 @@ std::vector<FoundImage> SourceIndex::Views() {
   FactsOf facts_of;
   for (const auto& [path, folder] : folders_) {
     for (const FoundImage& image : folder.images) {
-      facts_of[image.look.stat.id] = image.look.facts;
       images.push_back(image);
     }
+  }
+  Agree(images);
+  for (const FoundImage& image : images) {
+    facts_of[image.look.stat.id] = image.look.facts;
   }
   LinkStats stats;
   Hide(images, facts_of, stats);
@@ -254,6 +272,18 @@ std::optional<FileStat> SourceIndex::StatLink(const std::string& path,
   return it->second;
 }
 
+void SourceIndex::Agree(std::vector<FoundImage>& images) {
+  absl::flat_hash_set<FileId> raw;
+  for (const FoundImage& image : images) {
+    if (IsRaw(image.look)) raw.insert(image.look.stat.id);
+  }
+  for (FoundImage& image : images) {
+    if (!raw.contains(image.look.stat.id)) continue;
+    image.look.facts = LookAtRaw(image.look.stat).facts;
+    image.look.data_stat.reset();
+  }
+}
+
 // What the image uses as raw files, or in their place: an image file that is an
 // image is hidden, and what it uses in turn is not to show for that.
 void SourceIndex::AddRawFiles(const ImageFacts& facts, const FactsOf& facts_of,
@@ -263,7 +293,13 @@ void SourceIndex::AddRawFiles(const ImageFacts& facts, const FactsOf& facts_of,
   for (int depth = 0; at != nullptr && depth < kMaxDepth; ++depth) {
     if (at->backing.has_value() && at->backing->format == "raw") {
       const auto stat = StatLink(at->backing->path, stats);
-      if (stat.has_value()) raw_files.push_back(stat->id);
+      // Who asks for it as a disk is shown it, for what he writes goes
+      // elsewhere.
+      const auto known =
+          stat.has_value() ? facts_of.find(stat->id) : facts_of.end();
+      const bool asked_for =
+          known != facts_of.end() && known->second->format == "raw";
+      if (stat.has_value() && !asked_for) raw_files.push_back(stat->id);
     }
     if (!at->data_file.has_value()) return;
     const auto stat = StatLink(at->data_file->path, stats);

@@ -18,6 +18,7 @@
 #include "flatcow/confined_file_system.h"
 #include "image_facts.h"
 #include "log.h"
+#include "raw_names.h"
 #include "source_tree.h"
 
 namespace flatcow::daemon {
@@ -41,7 +42,8 @@ class SourceIndex {
 
   // All outlive this.
   SourceIndex(const SourceTree& tree, ConfinedFileSystem& files,
-              ImageInspector& inspector, FactsInUse facts_in_use, Log& log);
+              ImageInspector& inspector, FactsInUse facts_in_use,
+              RawNames raw_names, Log& log);
 
   enum class Depth {
     kAllFiles,
@@ -87,11 +89,15 @@ class SourceIndex {
   bool Replace(const std::string& path, const SourceTree::Listing& listing,
                Folders fresh);
   void AddFile(const SourceTree::Entry& entry, Folder& folder);
+  // One file of SOURCE. Errors: it can't be looked at.
+  absl::StatusOr<Look> LookAt(const std::string& path, const FileStat& stat);
   bool IsKnown(const std::string& path, uint64_t inode) const;
   // Takes over what is known of files.
   void AddSame(const std::vector<std::string>& paths, Folders& fresh) const;
   void ForgetFiles();
   std::optional<FileStat> StatLink(const std::string& path, LinkStats& stats);
+  // A file is raw by all of its names when it is by one.
+  static void Agree(std::vector<FoundImage>& images);
   void AddRawFiles(const ImageFacts& facts, const FactsOf& facts_of,
                    LinkStats& stats, std::vector<FileId>& raw_files);
   void Hide(std::vector<FoundImage>& images, const FactsOf& facts_of,
@@ -104,6 +110,7 @@ class SourceIndex {
   ConfinedFileSystem& files_;
   ImageInspector& inspector_;
   const FactsInUse facts_in_use_;
+  const RawNames raw_names_;
   Log& log_;
   Folders folders_;
 };

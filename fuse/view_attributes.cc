@@ -37,7 +37,11 @@ ViewAttributes AttributesOf(const ViewFacts& view) {
                         text->append(Printable(path));
                       }));
   }
-  if (!facts.read_only.empty()) add("read_only", facts.read_only);
+  if (view.ephemeral) {
+    add_flag("ephemeral", true);
+  } else if (!facts.read_only.empty()) {
+    add("read_only", facts.read_only);
+  }
   return attributes;
 }
 

@@ -35,6 +35,7 @@ struct ViewFacts {
   uint64_t virtual_size = 0;         // bytes
   bool dirty_metadata = false;       // newer than its file
   bool passthrough = false;          // the kernel serves it
+  bool ephemeral = false;            // what is written goes elsewhere
   // Absent: it would take long to count them, or the image can't be opened.
   std::optional<uint64_t> allocated_clusters;
 };

@@ -25,7 +25,11 @@ absl::StatusOr<std::optional<uint64_t>> SeekInSegment(const Segment& segment,
   if (segment.kind == Segment::Kind::kZero) {
     return seek_data ? Found() : Found(0);
   }
-  if (segment.file == nullptr) return seek_data ? Found(0) : Found();
+  // Of bytes that are worked out, as those of compressed clusters, no file
+  // knows where they are zero.
+  if (segment.file == nullptr || !segment.file->IsHostFile()) {
+    return seek_data ? Found(0) : Found();
+  }
   const auto host = seek_data ? segment.file->SeekData(segment.host_offset)
                               : segment.file->SeekHole(segment.host_offset);
   if (!host.ok()) return host.status();

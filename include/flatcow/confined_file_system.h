@@ -60,6 +60,8 @@ class ConfinedFileSystem final : public FileSystem {
   absl::StatusOr<std::unique_ptr<File>> Create(
       const std::string& path) override;
   absl::Status Remove(const std::string& path) override;
+  absl::StatusOr<std::unique_ptr<File>> CreateUnnamed(
+      const std::string& directory) override;
   absl::Status Replace(const std::string& from, const std::string& to) override;
   absl::StatusOr<FileStat> Stat(const std::string& path) override;
 

@@ -129,6 +129,11 @@ class File {
   // object's. -1: it has none.
   virtual int Descriptor() const { return -1; }
 
+  // False for one that has no name and is gone with the process, at the latest.
+  // Nobody gains by its bytes being durable: Sync() waits for no disk, and
+  // tells of writes that went wrong behind the writer's back.
+  virtual bool OutlivesProcess() const { return true; }
+
   // False for one whose bytes are worked out when they are read, as those of
   // compressed clusters: an offset in it means nothing to others.
   virtual bool IsHostFile() const { return true; }
@@ -165,6 +170,12 @@ class FileSystem {
       const std::string& path) = 0;
 
   virtual absl::Status Remove(const std::string& path) = 0;
+
+  // Makes a new empty file in the directory, open for reading and writing, that
+  // has no name: it takes space until it is closed, however the process ends.
+  // Errors: those of Create().
+  virtual absl::StatusOr<std::unique_ptr<File>> CreateUnnamed(
+      const std::string& directory);
 
   // Puts the file `from` in the place of `to`, in one step that a crash leaves
   // done or not done, and that is durable on return. `from` gets the mode and

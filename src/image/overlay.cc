@@ -24,7 +24,7 @@ Overlay::Overlay(Chain chain, ImageInfo info, bool writable,
 
 Overlay::~Overlay() {
   // Whoever wants to know of errors has called Flush() before.
-  if (NeedsFlush()) RunRounds().IgnoreError();
+  if (NeedsFlush() && OutlivesProcess()) RunRounds().IgnoreError();
 }
 
 absl::Status Overlay::CheckWritable() const {
@@ -274,8 +274,11 @@ bool Overlay::NeedsFlush() const {
 
 absl::Status Overlay::FailureStatus() const {
   return MakeError(
-      EIO, absl::StrCat(info_.path, ": not writable since a sync failed (",
-                        SyncFailure(), "); close the image and open it again"));
+      EIO,
+      absl::StrCat(info_.path, ": not writable since a sync failed (",
+                   SyncFailure(), "); ",
+                   OutlivesProcess() ? "close the image and open it again"
+                                     : "what was written is lost in part"));
 }
 
 std::string Overlay::SyncFailure() const {
@@ -316,9 +319,23 @@ absl::Status Overlay::RunRounds() {
   return rounds_.Join([this] { return OneRound(); });
 }
 
+bool Overlay::OutlivesProcess() const {
+  return chain_.image().image.file->OutlivesProcess();
+}
+
+// Metadata stay in memory while there is room. After a failure reads show what
+// the data file holds, as they do where rounds have failed; the mappings are
+// kept, for nobody else knows them.
+absl::Status Overlay::CheckData() {
+  if (syncer_.failed()) return FailureStatus();
+  const absl::Status checked = syncer_.Sync(chain_.top().data_file());
+  return syncer_.failed() ? FailureStatus() : checked;
+}
+
 absl::Status Overlay::Flush() {
   IoGate::Shared inside(gate_);
-  return writable_.load() ? RunRounds() : absl::OkStatus();
+  if (!writable_.load()) return absl::OkStatus();
+  return OutlivesProcess() ? RunRounds() : CheckData();
 }
 
 absl::Status Overlay::FlushIfCacheIsFull() {

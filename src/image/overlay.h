@@ -148,6 +148,10 @@ class Overlay final : public Image {
     if (!data_written_.load()) data_written_.store(true);
   }
 
+  // False: the image is in files without a name, and nothing has to be durable.
+  bool OutlivesProcess() const;
+  // Has anything that was written been lost?
+  absl::Status CheckData();
   absl::Status RunRounds();
   absl::Status OneRound();
   absl::Status WriteRound();

@@ -127,6 +127,25 @@ absl::Status ConfinedFileSystem::Remove(const std::string& path) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::unique_ptr<File>> ConfinedFileSystem::CreateUnnamed(
+    const std::string& directory) {
+  constexpr char kOperation[] = "create a file without a name";
+  // Any name will do: it is the directory that is asked for.
+  ASSIGN_OR_RETURN(const auto parent,
+                   Parent(absl::StrCat(directory, "/x"), kOperation));
+  UniqueFd fd(openat(parent.first.get(), ".",
+                     O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
+  if (fd.valid()) {
+    ASSIGN_OR_RETURN(std::string path, DescriptorPath(fd.get()));
+    return std::make_unique<PosixFile>(std::move(path), std::move(fd), false);
+  }
+  // EISDIR: a file system, or a kernel below it, that has never heard of it.
+  if (errno != EOPNOTSUPP && errno != EISDIR) {
+    return ErrnoError(errno, absl::StrCat(directory, ": ", kOperation));
+  }
+  return FileSystem::CreateUnnamed(directory);
+}
+
 absl::Status ConfinedFileSystem::Replace(const std::string& from,
                                          const std::string& to) {
   ASSIGN_OR_RETURN(const auto source, Parent(from, "replace"));

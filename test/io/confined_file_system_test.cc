@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -229,6 +230,31 @@ TEST_F(ConfinedFileSystemTest, CreateAndRemoveInside) {
     EXPECT_EQ(ErrnoOf(files_->Create(root_ + name).status()), EISDIR) << name;
     EXPECT_EQ(ErrnoOf(files_->Remove(root_ + name)), EISDIR) << name;
   }
+}
+
+// By its own way, where the file system has one, and by the way of all others.
+TEST_F(ConfinedFileSystemTest, AFileWithoutAName) {
+  const auto file = files_->CreateUnnamed(root_ + "/sub");
+  ASSERT_TRUE(file.ok()) << file.status();
+  const auto other = files_->FileSystem::CreateUnnamed(root_ + "/sub");
+  ASSERT_TRUE(other.ok()) << other.status();
+  const std::vector<uint8_t> bytes(5000, 'x');
+  iovec piece{const_cast<uint8_t*>(bytes.data()), bytes.size()};
+  for (const auto* made : {&file, &other}) {
+    EXPECT_TRUE((**made)->Write(0, absl::MakeConstSpan(&piece, 1)).ok());
+    std::vector<uint8_t> read(bytes.size());
+    EXPECT_EQ((**made)->Read(0, absl::MakeSpan(read)).value_or(0), 5000u);
+    EXPECT_EQ(read, bytes);
+    struct stat stat;
+    ASSERT_EQ(fstat((**made)->Descriptor(), &stat), 0);
+    EXPECT_EQ(stat.st_nlink, 0u);
+  }
+  const fs::directory_iterator names(root_ + "/sub");
+  EXPECT_EQ(std::distance(begin(names), end(names)), 1);
+  EXPECT_EQ(ErrnoOf(files_->CreateUnnamed(top_.path()).status()), EACCES);
+  EXPECT_EQ(ErrnoOf(files_->CreateUnnamed(root_ + "/nothing").status()),
+            ENOENT);
+  EXPECT_EQ(ErrnoOf(files_->CreateUnnamed(root_ + "/a").status()), ENOTDIR);
 }
 
 TEST_F(ConfinedFileSystemTest, CreateAndRemoveOutside) {

@@ -182,13 +182,20 @@ TEST_P(MountModelTest, AgreesWithAByteArray) {
   SKIP_WITHOUT_FUSE();
   const auto [format, way] = GetParam();
   const bool is_qed = std::string(format) == "qed";
+  const bool is_ephemeral = std::string(format) == "ephemeral";
   const uint64_t odd = is_qed ? 512 : 333;
   const uint64_t size = 24 * kCluster + odd;
   const uint64_t base_size = 9 * kCluster + 77;
   for (uint64_t round = 0; round < RoundsFor(3); ++round) {
     TemporaryDirectory source;
     MakeRawFile((source / "base.raw"), 0xba5e, base_size);
-    if (is_qed) {
+    std::vector<std::string> options;
+    if (is_ephemeral) {
+      MustRun("cp " + (source / "base.raw") + " " + (source / "disk") +
+              " && truncate -s " + std::to_string(size) + " " +
+              (source / "disk"));
+      options = {"-o", "ephemeral,raw=disk"};
+    } else if (is_qed) {
       MakeQed((source / "disk"), "base.raw", "raw", size, kCluster);
     } else {
       MakeRawFile((source / "image"), 0xbad, size);
@@ -197,7 +204,7 @@ TEST_P(MountModelTest, AgreesWithAByteArray) {
     std::vector<uint8_t> content = Pattern(0xba5e, base_size);
     content.resize(size, 0);
     {
-      Daemon daemon(source.path());
+      Daemon daemon(source.path(), options);
       ASSERT_TRUE(daemon.mounted()) << daemon.Log();
       MountedDisk disk(daemon.File("disk.raw"), way);
       ASSERT_TRUE(disk.Open().ok());
@@ -211,6 +218,11 @@ TEST_P(MountModelTest, AgreesWithAByteArray) {
     }
     MakeRawFile(source / "expected", 0xba5e, base_size);
     MustRun("cmp " + (source / "base.raw") + " " + (source / "expected"));
+    if (is_ephemeral) {
+      MustRun("truncate -s " + std::to_string(size) + " " +
+              (source / "expected") + " && cmp " + (source / "disk") + " " +
+              (source / "expected"));
+    }
   }
 }
 
@@ -226,7 +238,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"qed", Way::kMapped}, Case{"qed", Way::kMixed},
                     Case{"addcow", Way::kBuffered},
                     Case{"addcow", Way::kDirect}, Case{"addcow", Way::kMapped},
-                    Case{"addcow", Way::kMixed}),
+                    Case{"addcow", Way::kMixed},
+                    Case{"ephemeral", Way::kBuffered},
+                    Case{"ephemeral", Way::kMapped},
+                    Case{"ephemeral", Way::kMixed}),
     NameOf);
 
 }  // namespace

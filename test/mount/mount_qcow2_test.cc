@@ -79,6 +79,11 @@ TEST_F(MountQcow2Test, OverlaysOfACompressedImageAreReadAndWritten) {
     EXPECT_NE(Shell("cmp -s " + model + " " + disk_).exit_code, 0);
   }
   MustRun("cmp " + disk_ + " " + daemon_->File("golden.qcow2.raw"));
+  // Looks for holes.
+  for (const std::string view : {"golden.qcow2.raw", "over.qed.raw"}) {
+    MustRun("cp " + daemon_->File(view) + " " + (work_ / "copy") + " && cmp " +
+            (work_ / "copy") + " " + daemon_->File(view));
+  }
   EXPECT_EQ(daemon_->Stop(), 0);
   InSource("cksum < golden.qcow2 | cmp - " + (work_ / "sum"));
   MustRun("cd " + source_.path() + " && qemu-img compare -F raw over.qed " +

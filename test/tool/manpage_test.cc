@@ -45,8 +45,8 @@ Options HelpOptions(const std::string& text) {
       const absl::string_view word = absl::StripSuffix(words[i], ",");
       if (word == "-o" && i + 1 < words.size() &&
           !absl::StartsWith(words[i + 1], "-")) {
-        options.insert(
-            std::vector<std::string>(absl::StrSplit(words[i + 1], '='))[0]);
+        options.insert(std::vector<std::string>(
+            absl::StrSplit(words[i + 1], absl::ByAnyChar("[=")))[0]);
         break;
       }
       options.insert(std::string(word.substr(0, word.find('='))));
