@@ -30,6 +30,7 @@ from limits import limits
 from machine import file_system_of, versions
 from mounts import Scratch
 from perf_profile import profile
+from plot import draw_beside
 from report import markdown
 from scaling import scaling
 from soak import soak
@@ -94,7 +95,8 @@ def parse_arguments():
                         help="of compare and tool (3), of compressed (5)")
     parser.add_argument("--json", metavar="FILE", help="write all values here")
     parser.add_argument("--markdown", metavar="FILE",
-                        help="write the tables here too")
+                        help="write the tables here too, and a picture of "
+                        "the comparison on tmpfs beside it")
     parser.add_argument("--from", metavar="FILE", dest="earlier",
                         help="measure nothing; the tables of this --json")
     arguments = parser.parse_args()
@@ -215,6 +217,7 @@ def main():
     if arguments.markdown:
         with open(arguments.markdown, "w") as file:
             file.write(text)
+        draw_beside(arguments.markdown)
 
 
 if __name__ == "__main__":
