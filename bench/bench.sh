@@ -7,7 +7,7 @@
 readonly bench_packages=(python3 fio qemu-utils qemu-system-common libnbd-bin
   xfsprogs)
 
-# bench [compare|scaling|views|soak|profile|limits|tool|compressed...]
+# bench [compare|scaling|views|pages|soak|profile|limits|tool|compressed...]
 # [OPTION...]; "bench --help" names them.
 bench() {
   need "${build_packages[@]}" "${run_packages[@]}" "${bench_packages[@]}"

@@ -182,8 +182,8 @@ def markdown(result):
         parts.append(compare_markdown(result["compare"]))
         with open(os.path.join(os.path.dirname(__file__), "BOUNDS.md")) as file:
             parts.append(file.read())
-    for name in ("scaling", "views", "soak", "profile", "limits", "tool",
-                 "compressed"):
+    for name in ("scaling", "views", "pages", "soak", "profile", "limits",
+                 "tool", "compressed"):
         for section in result.get(name, []):
             text = "## %s\n\n" % section["title"]
             text += "%s\n\n" % section["note"] if section["note"] else ""

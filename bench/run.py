@@ -6,6 +6,7 @@ show an image as a file? Prints tables; usually run by "./dev bench".
     run.py             all workloads of one disk through each system
     run.py scaling     cost by size of the disk, open views, length of chain
     run.py views       memory by the number of views of one golden image
+    run.py pages       whose pages a hundred views of one golden image fill
     run.py soak        memory by the length of work
     run.py profile     what the daemon does meanwhile, seen by perf
     run.py limits      what the host's own calls cost
@@ -29,6 +30,7 @@ from compressed import compressed
 from limits import limits
 from machine import file_system_of, versions
 from mounts import Scratch
+from pages import pages
 from perf_profile import profile
 from plot import draw_beside
 from report import markdown
@@ -40,8 +42,8 @@ from tool import tool
 from views import views
 
 TMPFS = "/dev/shm"
-KINDS = ("compare", "scaling", "views", "soak", "profile", "limits", "tool",
-         "compressed")
+KINDS = ("compare", "scaling", "views", "pages", "soak", "profile", "limits",
+         "tool", "compressed")
 
 
 def disk_directory():
@@ -79,8 +81,8 @@ def parse_arguments():
         prog="bench", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", metavar="WHAT",
-                        help="compare (the default), scaling, views, soak, "
-                        "profile, limits, tool, compressed")
+                        help="compare (the default), scaling, views, pages, "
+                        "soak, profile, limits, tool, compressed")
     parser.add_argument("--quick", action="store_true",
                         help="one short round: an impression in 90 seconds")
     parser.add_argument("--on", choices=["tmpfs", "disk", "both"],
@@ -159,6 +161,10 @@ def measure(arguments):
         say("views")
         with Scratch(disk_directory()) as scratch:
             result["views"] = views(scratch, arguments.quick)
+    if "pages" in arguments.what:
+        say("pages")
+        with Scratch(disk_directory()) as scratch:
+            result["pages"] = pages(scratch, arguments.quick)
     if "soak" in arguments.what:
         say("soak")
         with Scratch(TMPFS) as scratch:
