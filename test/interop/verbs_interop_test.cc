@@ -211,6 +211,7 @@ class VerbsInteropTest : public QemuTest,
     Both both;
     fs::current_path("qemu");
     both.qemu = RunProgram("qemu-img", words);
+    both.qemu.out = AsQemu7Prints(both.qemu.out);
     fs::current_path("../ours");
     both.ours = Tool(words);
     fs::current_path("..");

@@ -107,10 +107,11 @@ TEST_F(SizeQemuTest, HumanSizesAreThoseOfQemuImg) {
   }
 }
 
+// But for ".5k", which newer versions of qemu-img read.
 TEST_F(SizeQemuTest, ReadsWhatQemuImgReads) {
   for (const std::string text :
        {"1.5M", "0.1k", "5.k", "1.0", "1.1k", "0x100000", "100", "1b", "3K",
-        "0.999999M", "1.3G", "12x", "1.5", ".5k", "4kB", "-1", "1e3"}) {
+        "0.999999M", "1.3G", "12x", "1.5", "4kB", "-1", "1e3"}) {
     const RunResult qemu =
         RunProgram("qemu-img", {"create", "-q", "disk", "--", text});
     const auto size = ParseSize(text);

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 
@@ -34,6 +35,11 @@ RunResult RunProgram(const std::string& program,
                      const std::vector<std::string>& args);
 
 bool HaveQemu();
+
+// What a newer qemu-img printed, without what 7.2 does not have: from 8.0 on
+// "info" lists the files below an image, from 8.2 on "map" says of each run
+// whether it is compressed.
+std::string AsQemu7Prints(absl::string_view output);
 
 // The words of one command line; no quoting.
 std::vector<std::string> Words(const std::string& line);
@@ -99,7 +105,7 @@ class QemuTest : public ToolTest {
  protected:
   void SetUp() override;
 
-  // Runs qemu-img and expects exit code 0.
+  // Runs qemu-img and expects exit code 0. Its output is AsQemu7Prints().
   static RunResult Qemu(const std::string& line);
 
   // Writes to an image with qemu-io: "write -P 1 64k 64k".
