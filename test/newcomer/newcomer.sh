@@ -45,12 +45,14 @@ in_root() {
     root=$1
     shift
     cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+    # What the first boot makes; fusermount3 reads it.
+    [[ -e $root/etc/mtab ]] || ln -s ../proc/self/mounts "$root/etc/mtab"
     mount --bind "$root" "$root"
     mount --bind /dev "$root/dev"
     mkdir -p "$root/dev/shm"
     mount -t tmpfs tmpfs "$root/dev/shm"
     mount -t proc proc "$root/proc"
-    mount --bind /sys "$root/sys"
+    mount --rbind /sys "$root/sys"
     cd "$root"
     mkdir -p .outside
     pivot_root . .outside
