@@ -169,7 +169,7 @@ TEST_P(GoldenTest, GuestSeesTheSameAndNoFileChanges) {
     EXPECT_EQ(image->Size(), Size());
     const auto length = expected_["virtual_size"].get<uint64_t>();
     EXPECT_EQ(Sha256(ReadDisk(*image, {0, length})),
-              expected_["spec_reader_sha256"]);
+              expected_["spec_reader_sha256"].get<std::string>());
     EXPECT_EQ(MappedBits(*image), ExpectedBits());
     Must(image->Flush());
   }
