@@ -46,7 +46,8 @@ in_root() {
     shift
     cp -L /etc/resolv.conf "$root/etc/resolv.conf"
     # What the first boot makes; fusermount3 reads it.
-    [[ -e $root/etc/mtab ]] || ln -s ../proc/self/mounts "$root/etc/mtab"
+    [[ -L $root/etc/mtab || -e $root/etc/mtab ]] ||
+      ln -s ../proc/self/mounts "$root/etc/mtab"
     mount --bind "$root" "$root"
     mount --bind /dev "$root/dev"
     mkdir -p "$root/dev/shm"
