@@ -13,6 +13,12 @@ bench() {
   need "${build_packages[@]}" "${run_packages[@]}" "${bench_packages[@]}"
   [[ " $* " != *" profile "* ]] || have perf || need linux-perf
   build gcc >&2
+  if [[ " $* " == *" counting "* ]]; then
+    need libbenchmark-dev >&2
+    CXX=g++ configure build -Dbenchmarks=true >&2
+    compile build counting_benchmark >&2
+    set -- "$@" --program "$top/build/bench/counting_benchmark"
+  fi
   PATH=$top/build/fuse:$top/build/src/tool:$PATH:/usr/sbin:/sbin \
     python3 -B "$top/bench/run.py" "$@"
 }

@@ -183,7 +183,7 @@ def markdown(result):
         with open(os.path.join(os.path.dirname(__file__), "BOUNDS.md")) as file:
             parts.append(file.read())
     for name in ("scaling", "views", "pages", "soak", "profile", "limits",
-                 "tool", "compressed"):
+                 "tool", "compressed", "counting"):
         for section in result.get(name, []):
             text = "## %s\n\n" % section["title"]
             text += "%s\n\n" % section["note"] if section["note"] else ""

@@ -12,6 +12,7 @@ show an image as a file? Prints tables; usually run by "./dev bench".
     run.py limits      what the host's own calls cost
     run.py tool        flatcow-img beside qemu-img
     run.py compressed  a compressed qcow2 base below an overlay
+    run.py counting    the daemon's counters, with --program
 
 flatcow and flatcow-img are those found in PATH.
 """
@@ -27,6 +28,7 @@ import sys
 from compare import WORKLOADS, Place, Settings, compare, say
 from compressed import Settings as CompressedSettings
 from compressed import compressed
+from counting import counting
 from limits import limits
 from machine import file_system_of, versions
 from mounts import Scratch
@@ -43,7 +45,7 @@ from views import views
 
 TMPFS = "/dev/shm"
 KINDS = ("compare", "scaling", "views", "pages", "soak", "profile", "limits",
-         "tool", "compressed")
+         "tool", "compressed", "counting")
 
 
 def disk_directory():
@@ -82,7 +84,7 @@ def parse_arguments():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", metavar="WHAT",
                         help="compare (the default), scaling, views, pages, "
-                        "soak, profile, limits, tool, compressed")
+                        "soak, profile, limits, tool, compressed, counting")
     parser.add_argument("--quick", action="store_true",
                         help="one short round: an impression in 90 seconds")
     parser.add_argument("--on", choices=["tmpfs", "disk", "both"],
@@ -95,6 +97,8 @@ def parse_arguments():
                         help="of: " + ", ".join(WORKLOADS))
     parser.add_argument("--rounds", type=int,
                         help="of compare and tool (3), of compressed (5)")
+    parser.add_argument("--program", metavar="FILE",
+                        help="counting_benchmark")
     parser.add_argument("--json", metavar="FILE", help="write all values here")
     parser.add_argument("--markdown", metavar="FILE",
                         help="write the tables here too, and a picture of "
@@ -184,6 +188,11 @@ def measure(arguments):
         say("tool")
         result["tool"] = tool(directories(arguments.on or "both"),
                               ToolSettings(arguments.quick, arguments.rounds))
+    if "counting" in arguments.what:
+        say("counting")
+        with Scratch(TMPFS) as scratch:
+            result["counting"] = counting(scratch, arguments.program,
+                                          arguments.quick)
     if "compressed" in arguments.what:
         say("compressed")
         result["compressed"] = compressed(
