@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <unistd.h>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
@@ -27,13 +31,6 @@ class Page {
     absl::StrAppend(&text_, name_, suffix);
     if (!labels.empty()) absl::StrAppend(&text_, "{", labels, "}");
     absl::StrAppend(&text_, " ", value, "\n");
-  }
-
-  template <typename Value>
-  void Single(absl::string_view name, absl::string_view type,
-              absl::string_view help, Value value) {
-    Metric(name, type, help);
-    Sample(value);
   }
 
   std::string Take() { return std::move(text_); }
@@ -87,62 +84,74 @@ void AddErrors(const Readings& readings, Page& page) {
   }
 }
 
-void AddViews(const Readings& readings, Page& page) {
+struct Number {
+  const char* name;
+  const char* help;
+  uint64_t value;
+};
+
+// What counts up ends in "_total".
+template <size_t kCount>
+void AddNumbers(const Number (&numbers)[kCount], Page& page) {
+  for (const auto& [name, help, value] : numbers) {
+    page.Metric(name, absl::EndsWith(name, "_total") ? "counter" : "gauge",
+                help);
+    page.Sample(value);
+  }
+}
+
+}  // namespace
+
+std::string MetricsPage(const Readings& readings) {
   uint64_t dirty = 0;
   uint64_t passthrough = 0;
   for (const OpenViewState& view : readings.views) {
     dirty += view.dirty_metadata;
     passthrough += view.passthrough;
   }
-  page.Single("flatcow_open_views", "gauge", "Views whose image is open.",
-              readings.views.size());
-  page.Single("flatcow_dirty_views", "gauge",
-              "Open views with metadata that is newer than its file.", dirty);
-  page.Single("flatcow_passthrough_views", "gauge",
-              "Open views that the kernel serves.", passthrough);
-}
-
-}  // namespace
-
-std::string MetricsPage(const Readings& readings) {
+  const Number numbers[] = {
+      {"process_start_time_seconds",
+       "When the daemon started, in seconds since 1970.",
+       static_cast<uint64_t>(readings.start_time)},
+      {"flatcow_read_bytes_total", "Bytes of views that the daemon read.",
+       readings.bytes_read},
+      {"flatcow_written_bytes_total", "Bytes of views that the daemon wrote.",
+       readings.bytes_written},
+      {"flatcow_passthrough_opens_total",
+       "Opens whose reads and writes the kernel does by itself.",
+       readings.passthrough_opens},
+      {"flatcow_open_views", "Views whose image is open.",
+       readings.views.size()},
+      {"flatcow_dirty_views",
+       "Open views with metadata that is newer than its file.", dirty},
+      {"flatcow_passthrough_views", "Open views that the kernel serves.",
+       passthrough},
+      {"flatcow_metadata_cache_hits_total",
+       "Reads of tables and bitmaps that found their page.",
+       readings.cache.hits},
+      {"flatcow_metadata_cache_misses_total",
+       "Pages of tables and bitmaps read from files.", readings.cache.misses},
+      {"flatcow_metadata_cache_evictions_total",
+       "Pages that made room for others.", readings.cache.evictions},
+      {"flatcow_metadata_cache_pages", "Pages of 4096 bytes that fit.",
+       readings.cache.pages},
+      {"flatcow_metadata_cache_dirty_pages",
+       "Pages that are newer than their file.", readings.cache.dirty_pages},
+      {"flatcow_allocated_clusters_total",
+       "Clusters that writes made an image's own.",
+       readings.images.allocated_clusters},
+      {"flatcow_copied_bytes_total",
+       "Bytes copied from below to complete such clusters.",
+       readings.images.copied_bytes},
+      {"flatcow_flush_rounds_total",
+       "Times that the metadata of an image was made durable.",
+       readings.images.flush_rounds}};
   Page page;
   page.Metric("flatcow_build_info", "gauge", "The version that runs.");
   page.Sample(1, Label("version", FLATCOW_VERSION));
-  page.Single("process_start_time_seconds", "gauge",
-              "When the daemon started, in seconds since 1970.",
-              readings.start_time);
   AddRequests(readings, page);
-  page.Single("flatcow_read_bytes_total", "counter",
-              "Bytes of views that the daemon read.", readings.bytes_read);
-  page.Single("flatcow_written_bytes_total", "counter",
-              "Bytes of views that the daemon wrote.", readings.bytes_written);
-  page.Single("flatcow_passthrough_opens_total", "counter",
-              "Opens whose reads and writes the kernel does by itself.",
-              readings.passthrough_opens);
   AddErrors(readings, page);
-  AddViews(readings, page);
-  page.Single("flatcow_metadata_cache_hits_total", "counter",
-              "Reads of tables and bitmaps that found their page.",
-              readings.cache.hits);
-  page.Single("flatcow_metadata_cache_misses_total", "counter",
-              "Pages of tables and bitmaps read from files.",
-              readings.cache.misses);
-  page.Single("flatcow_metadata_cache_evictions_total", "counter",
-              "Pages that made room for others.", readings.cache.evictions);
-  page.Single("flatcow_metadata_cache_pages", "gauge",
-              "Pages of 4096 bytes that fit.", readings.cache.pages);
-  page.Single("flatcow_metadata_cache_dirty_pages", "gauge",
-              "Pages that are newer than their file.",
-              readings.cache.dirty_pages);
-  page.Single("flatcow_allocated_clusters_total", "counter",
-              "Clusters that writes made an image's own.",
-              readings.images.allocated_clusters);
-  page.Single("flatcow_copied_bytes_total", "counter",
-              "Bytes copied from below to complete such clusters.",
-              readings.images.copied_bytes);
-  page.Single("flatcow_flush_rounds_total", "counter",
-              "Times that the metadata of an image was made durable.",
-              readings.images.flush_rounds);
+  AddNumbers(numbers, page);
   return page.Take();
 }
 

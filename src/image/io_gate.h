@@ -8,11 +8,11 @@
 
 #include <array>
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
 
 #include "absl/base/thread_annotations.h"
 #include "base/mutex.h"
+#include "base/thread_stripe.h"
 
 namespace flatcow {
 
@@ -44,22 +44,14 @@ class IoGate {
   };
 
  private:
-  static constexpr size_t kLanes = 16;
   struct alignas(64) Lane {
     std::atomic<int64_t> inside{0};
   };
 
-  static size_t ThreadLane() {
-    static std::atomic<size_t> next{0};
-    thread_local const size_t lane =
-        next.fetch_add(1, std::memory_order_relaxed) % kLanes;
-    return lane;
-  }
-
   // Entering counts itself, then looks whether the gate is closed; closing
   // marks the gate, then counts. One of the two sees the other (all seq_cst).
   std::atomic<int64_t>& Enter() {
-    std::atomic<int64_t>& inside = lanes_[ThreadLane()].inside;
+    std::atomic<int64_t>& inside = lanes_[ThreadStripe()].inside;
     while (true) {
       inside.fetch_add(1);
       if (!closed_.load()) return inside;
@@ -96,7 +88,7 @@ class IoGate {
     return false;
   }
 
-  std::array<Lane, kLanes> lanes_;
+  std::array<Lane, kThreadStripes> lanes_;
   std::atomic<bool> closed_{false};  // changes under mutex_
   Mutex mutex_;
   CondVar changed_;

@@ -17,26 +17,11 @@
 
 namespace flatcow {
 
-// An image of the library, opened for writing.
-class ImageDisk final : public TestedDisk {
+// An open image of the library; those below say how it is opened.
+class OpenedDisk : public TestedDisk {
  public:
-  // `files` must outlive this. Nothing is opened yet.
-  ImageDisk(FileSystem& files, std::string path,
-            std::shared_ptr<MetadataCache> cache)
-      : files_(files), path_(std::move(path)), cache_(std::move(cache)) {}
-
-  absl::Status Open() {
-    // Every second time by way of a read-only open.
-    const bool upgrade = ++opens_ % 2 == 0;
-    auto image =
-        OpenImage(files_, path_,
-                  {.access = upgrade ? Access::kReadOnly : Access::kReadWrite,
-                   .metadata_cache = cache_});
-    if (!image.ok()) return image.status();
-    image_ = *std::move(image);
-    return upgrade ? image_->MakeWritable() : absl::OkStatus();
-  }
-  void Close() { image_.reset(); }
+  explicit OpenedDisk(std::unique_ptr<Image> image)
+      : image_(std::move(image)) {}
 
   absl::Status Read(uint64_t offset, absl::Span<uint8_t> buffer) override {
     return Whole(image_->Read(offset, buffer), buffer.size());
@@ -54,11 +39,12 @@ class ImageDisk final : public TestedDisk {
     return image_->Resize(new_size);
   }
   absl::Status Flush() override { return image_->Flush(); }
-  absl::Status Reopen() override {
-    Close();
-    return Open();
-  }
+  // Nothing of it would be left.
+  absl::Status Reopen() override { return absl::OkStatus(); }
   uint64_t Size() override { return image_->Size(); }
+
+ protected:
+  std::unique_ptr<Image> image_;
 
  private:
   static absl::Status Whole(const absl::StatusOr<size_t>& done, size_t asked) {
@@ -66,11 +52,41 @@ class ImageDisk final : public TestedDisk {
     if (*done == asked) return absl::OkStatus();
     return absl::DataLossError(absl::StrCat("only ", *done, " bytes"));
   }
+};
 
+// A file that is an image, opened for writing.
+class ImageDisk final : public OpenedDisk {
+ public:
+  // `files` must outlive this. Nothing is opened yet.
+  ImageDisk(FileSystem& files, std::string path,
+            std::shared_ptr<MetadataCache> cache)
+      : OpenedDisk(nullptr),
+        files_(files),
+        path_(std::move(path)),
+        cache_(std::move(cache)) {}
+
+  absl::Status Open() {
+    // Every second time by way of a read-only open.
+    const bool upgrade = ++opens_ % 2 == 0;
+    auto image =
+        OpenImage(files_, path_,
+                  {.access = upgrade ? Access::kReadOnly : Access::kReadWrite,
+                   .metadata_cache = cache_});
+    if (!image.ok()) return image.status();
+    image_ = *std::move(image);
+    return upgrade ? image_->MakeWritable() : absl::OkStatus();
+  }
+  void Close() { image_.reset(); }
+
+  absl::Status Reopen() override {
+    Close();
+    return Open();
+  }
+
+ private:
   FileSystem& files_;
   const std::string path_;
   const std::shared_ptr<MetadataCache> cache_;
-  std::unique_ptr<Image> image_;
   int opens_ = 0;
 };
 

@@ -17,6 +17,7 @@
 #include "flatcow/status.h"
 #include "model/chain_shape.h"
 #include "model/disk_model.h"
+#include "model/image_disk.h"
 #include "model/image_testing.h"
 #include "support/fault_injection_file_system.h"
 #include "support/memory_file_system.h"
@@ -29,41 +30,6 @@ std::unique_ptr<Image> Open(FileSystem& files, const std::string& path,
   return Must(OpenEphemeral(files, path, options,
                             [&files] { return files.CreateUnnamed("/tmp"); }));
 }
-
-// Without a Reopen(): nothing outlives the image.
-class EphemeralDisk final : public TestedDisk {
- public:
-  explicit EphemeralDisk(std::unique_ptr<Image> image)
-      : image_(std::move(image)) {}
-
-  absl::Status Read(uint64_t offset, absl::Span<uint8_t> buffer) override {
-    return Whole(image_->Read(offset, buffer), buffer.size());
-  }
-  absl::Status Write(uint64_t offset, absl::Span<const uint8_t> data) override {
-    return Whole(image_->Write(offset, data), data.size());
-  }
-  absl::Status Zero(Extent extent) override {
-    return image_->WriteZeroes(extent);
-  }
-  absl::Status Allocate(Extent extent) override {
-    return image_->Allocate(extent);
-  }
-  absl::Status Grow(uint64_t new_size) override {
-    return image_->Resize(new_size);
-  }
-  absl::Status Flush() override { return image_->Flush(); }
-  absl::Status Reopen() override { return absl::OkStatus(); }
-  uint64_t Size() override { return image_->Size(); }
-
- private:
-  static absl::Status Whole(const absl::StatusOr<size_t>& done, size_t asked) {
-    if (!done.ok()) return done.status();
-    if (*done == asked) return absl::OkStatus();
-    return absl::DataLossError("not all of it");
-  }
-
-  const std::unique_ptr<Image> image_;
-};
 
 class EphemeralModelTest : public testing::TestWithParam<ChainShape> {};
 
@@ -83,7 +49,7 @@ TEST_P(EphemeralModelTest, AgreesWithAByteArrayAndChangesNoFile) {
                 .metadata_cache = NewMetadataCache(round % 2 == 0 ? 1 : 65536),
                 .backing_pool = NewBackingPool()});
       Must(image->MakeWritable());
-      EphemeralDisk disk(std::move(image));
+      OpenedDisk disk(std::move(image));
       ASSERT_EQ(RunModel(disk, content, SeedFor(round),
                          {.cluster_size = 4096,
                           .size_unit = 1,
