@@ -25,6 +25,7 @@
 #include "flatcow/image.h"
 #include "flatcow/status.h"
 #include "model/disk_model.h"
+#include "mount/await.h"
 #include "mount/daemon.h"
 #include "mount/loop_device.h"
 #include "mount/plain_user.h"
@@ -423,9 +424,9 @@ TEST_F(MountEphemeralTest, WhoMayReadMayWrite) {
   const std::string view = daemon_->File("vm.raw");
   EXPECT_EQ(ModeOf(view), 0660u);
   InSource("chmod 744 vm");
-  EXPECT_EQ(ModeOf(view), 0664u);
+  Await([&] { return ModeOf(view) == 0664u; });
   InSource("chmod 000 vm");
-  EXPECT_EQ(ModeOf(view), 0u);
+  Await([&] { return ModeOf(view) == 0u; });
   InSource("chmod 400 vm");
   char text[16] = {};
   if (getxattr(view.c_str(), "user.flatcow.format", text, 16) < 0 &&
@@ -566,7 +567,7 @@ TEST_F(MountEphemeralTest, AnImageThatIsRemovedTakesItsDiskWithIt) {
   ASSERT_EQ(pwrite(fd, bytes.data(), bytes.size(), 0),
             static_cast<ssize_t>(bytes.size()));
   InSource("rm golden");
-  EXPECT_EQ(OpenErrno(view, O_RDONLY), ENOENT);
+  Await([&] { return OpenErrno(view, O_RDONLY) == ENOENT; });
   // Who has it open goes on.
   std::vector<uint8_t> read(bytes.size());
   EXPECT_EQ(pread(fd, read.data(), read.size(), 0),

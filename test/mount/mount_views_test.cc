@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "model/draft_image.h"
+#include "mount/await.h"
 #include "mount/daemon.h"
 
 namespace flatcow {
@@ -125,7 +126,7 @@ TEST_F(MountViewsTest, ImagesComeAndGo) {
   EXPECT_THAT(List(daemon_->mountpoint()), IsEmpty());
   // The same name, another image.
   MakeQed(source_ / "new", "", "", 4096);
-  EXPECT_EQ(StatOf(daemon_->File("new.raw")).st_size, 4096);
+  Await([&] { return StatOf(daemon_->File("new.raw")).st_size == 4096; });
 }
 
 TEST_F(MountViewsTest, ARawDiskIsNoViewWhateverItsGuestWrites) {

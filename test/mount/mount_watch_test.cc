@@ -3,19 +3,17 @@
 // What the kernel keeps of a mount, and how it ends when SOURCE changes.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "flatcow/image_ops.h"
 #include "model/image_testing.h"
+#include "mount/await.h"
 #include "mount/daemon.h"
 #include "mount/read_metric.h"
 
@@ -34,15 +32,6 @@ class MountWatchTest : public testing::Test {
     ASSERT_TRUE(daemon_->mounted()) << daemon_->Log();
     // Reads the folders.
     MustRun("ls -lR " + daemon_->mountpoint());
-  }
-
-  // Waits for what comes soon, for another thread of the daemon has to see it.
-  static void Await(const std::function<bool()>& condition) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-    while (!condition()) {
-      ASSERT_LT(std::chrono::steady_clock::now(), end);
-      sched_yield();
-    }
   }
 
   static int StatOf(const std::string& path, struct stat& info) {
