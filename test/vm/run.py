@@ -14,7 +14,7 @@ import time
 
 import scenarios
 from guest_disk import Guest
-from machine import Machine, Mode, has_io_uring, has_kvm
+from machine import Machine, Mode, has_io_uring
 from overlays import OVERLAYS, Overlays
 from tally import Tally
 
@@ -51,8 +51,6 @@ def can_loop():
 
 def run(options, work, tally):
     guest = Guest(options.kernel, work)
-    if has_kvm(work):
-        Machine.accelerator = "kvm"
     modes = list(MODES)
     if not has_io_uring(guest.golden):
         print("not possible here: aio=io_uring")

@@ -43,8 +43,11 @@ skip_vms() {
 # Prints where the kernel of a guest is unpacked. It is not installed.
 guest_kernel() {
   local package directory
-  package=$(apt-cache depends "$vm_kernel" 2>/dev/null |
-    sed -n 's/^ *Depends: \(linux-image-[^ ]*\).*/\1/p' | head -n 1)
+  package=$(kernel_package)
+  if [[ -z $package ]]; then
+    as_root apt-get update >&2 </dev/null
+    package=$(kernel_package)
+  fi
   directory=$top/build-vm/$package
   if [[ ! -d $directory ]]; then
     [[ -n $package ]] || return 1
@@ -54,6 +57,12 @@ guest_kernel() {
     mv "$directory.new" "$directory"
   fi
   echo "$directory"
+}
+
+# The one that there is of $vm_kernel, if apt-get knows of any.
+kernel_package() {
+  apt-cache depends "$vm_kernel" 2>/dev/null |
+    sed -n 's/^ *Depends: \(linux-image-[^ ]*\).*/\1/p' | head -n 1
 }
 
 # fetch_package PACKAGE DIRECTORY: unpacks it there. The lists may be old.
