@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <new>
 #include <numeric>
 
 namespace flatcow::daemon {
@@ -31,21 +32,44 @@ uint64_t Metrics::Requests::count() const {
   return std::accumulate(buckets.begin(), buckets.end(), uint64_t{0});
 }
 
-Metrics::Stripe& Metrics::Mine() {
-  static std::atomic<size_t> next{0};
-  thread_local size_t number = 0;  // from 1 on
-  if (number == 0) {
-    number = next.fetch_add(1, std::memory_order_relaxed) % kStripes + 1;
+Metrics::Metrics()
+    : id_([] {
+        static std::atomic<uint64_t> last{0};
+        return ++last;
+      }()) {}
+
+Metrics::Counts* Metrics::Mine() noexcept {
+  struct Last {
+    uint64_t id = 0;
+    Counts* counts = nullptr;
+  };
+  thread_local Last last;
+  if (last.id == id_) return last.counts;
+  Counts* const counts = CountsOfThread();
+  if (counts != nullptr) last = {id_, counts};
+  return counts;
+}
+
+Metrics::Counts* Metrics::CountsOfThread() noexcept {
+  try {
+    MutexLock lock(mutex_);
+    const auto id = std::this_thread::get_id();
+    const auto known = counts_.find(id);
+    if (known != counts_.end()) return known->second.get();
+    return counts_.emplace(id, std::make_unique<Counts>()).first->second.get();
+  } catch (const std::bad_alloc&) {
+    return nullptr;
   }
-  return stripes_[number - 1];
 }
 
 void Metrics::CountRequest(Operation operation, std::chrono::nanoseconds time) {
+  Counts* const mine = Mine();
+  if (mine == nullptr) return;
   const auto nanoseconds =
       static_cast<uint64_t>(std::max<int64_t>(0, time.count()));
-  auto& mine = Mine().operations[static_cast<size_t>(operation)];
-  mine.nanoseconds.fetch_add(nanoseconds, std::memory_order_relaxed);
-  mine.buckets[BucketOf(nanoseconds)].fetch_add(1, std::memory_order_relaxed);
+  auto& requests = mine->operations[static_cast<size_t>(operation)];
+  Add(requests.nanoseconds, nanoseconds);
+  Add(requests.buckets[BucketOf(nanoseconds)], 1);
 }
 
 void Metrics::CountError(absl::string_view view) {
@@ -60,8 +84,9 @@ void Metrics::CountError(absl::string_view view) {
 
 Metrics::Requests Metrics::Of(Operation operation) const {
   Requests sum;
-  for (const Stripe& stripe : stripes_) {
-    const auto& part = stripe.operations[static_cast<size_t>(operation)];
+  MutexLock lock(mutex_);
+  for (const auto& [thread, counts] : counts_) {
+    const auto& part = counts->operations[static_cast<size_t>(operation)];
     sum.nanoseconds += part.nanoseconds.load(std::memory_order_relaxed);
     for (size_t i = 0; i < kBuckets; ++i) {
       sum.buckets[i] += part.buckets[i].load(std::memory_order_relaxed);
@@ -70,16 +95,21 @@ Metrics::Requests Metrics::Of(Operation operation) const {
   return sum;
 }
 
-uint64_t Metrics::bytes_read() const {
+uint64_t Metrics::Sum(Counter Counts::*counter) const {
   uint64_t sum = 0;
-  for (const Stripe& stripe : stripes_) sum += stripe.bytes_read.load();
+  MutexLock lock(mutex_);
+  for (const auto& [thread, counts] : counts_) {
+    sum += (counts.get()->*counter).load(std::memory_order_relaxed);
+  }
   return sum;
 }
 
-uint64_t Metrics::bytes_written() const {
-  uint64_t sum = 0;
-  for (const Stripe& stripe : stripes_) sum += stripe.bytes_written.load();
-  return sum;
+uint64_t Metrics::bytes_read() const { return Sum(&Counts::bytes_read); }
+
+uint64_t Metrics::bytes_written() const { return Sum(&Counts::bytes_written); }
+
+uint64_t Metrics::passthrough_opens() const {
+  return Sum(&Counts::passthrough_opens);
 }
 
 std::map<std::string, uint64_t> Metrics::Errors() const {

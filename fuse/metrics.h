@@ -2,9 +2,8 @@
 //
 // What the daemon has done since its start, counted.
 //
-// Every request passes here, so counting takes no lock and shares no cache line
-// among the threads of a small machine: a thread counts in one of a few
-// stripes, and whoever reads the counters adds those up.
+// Every request passes here. So a thread counts by itself, without a lock or an
+// atomic addition, and whoever reads the counters adds up those of all threads.
 #ifndef FLATCOW_FUSE_METRICS_H_
 #define FLATCOW_FUSE_METRICS_H_
 
@@ -14,7 +13,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
+#include <thread>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -61,16 +62,14 @@ class Metrics {
     uint64_t count() const;
   };
 
+  Metrics();
+
   void CountRequest(Operation operation, std::chrono::nanoseconds time);
-  void CountBytesRead(uint64_t bytes) {
-    Mine().bytes_read.fetch_add(bytes, std::memory_order_relaxed);
-  }
+  void CountBytesRead(uint64_t bytes) { Count(&Counts::bytes_read, bytes); }
   void CountBytesWritten(uint64_t bytes) {
-    Mine().bytes_written.fetch_add(bytes, std::memory_order_relaxed);
+    Count(&Counts::bytes_written, bytes);
   }
-  void CountPassthroughOpen() {
-    passthrough_opens_.fetch_add(1, std::memory_order_relaxed);
-  }
+  void CountPassthroughOpen() { Count(&Counts::passthrough_opens, 1); }
   // A request for this view failed, for a reason that the log tells. Of views
   // without number only so many are told apart.
   void CountError(absl::string_view view);
@@ -78,28 +77,41 @@ class Metrics {
   Requests Of(Operation operation) const;
   uint64_t bytes_read() const;
   uint64_t bytes_written() const;
-  uint64_t passthrough_opens() const { return passthrough_opens_.load(); }
+  uint64_t passthrough_opens() const;
   // By view; "" for those that were too many, and for no view.
   std::map<std::string, uint64_t> Errors() const;
 
  private:
-  static constexpr size_t kStripes = 16;
+  // Only one thread changes it.
   using Counter = std::atomic<uint64_t>;
+  static void Add(Counter& counter, uint64_t count) {
+    counter.store(counter.load(std::memory_order_relaxed) + count,
+                  std::memory_order_relaxed);
+  }
 
-  struct alignas(64) Stripe {
+  // What one thread has counted.
+  struct alignas(64) Counts {
     struct {
       Counter nanoseconds{0};
       std::array<Counter, kBuckets> buckets{};
     } operations[kOperations];
     Counter bytes_read{0};
     Counter bytes_written{0};
+    Counter passthrough_opens{0};
   };
 
-  Stripe& Mine();
+  // Null: there is no memory, so nothing is counted.
+  Counts* Mine() noexcept;
+  Counts* CountsOfThread() noexcept;
+  void Count(Counter Counts::*counter, uint64_t count) {
+    if (Counts* const mine = Mine()) Add(mine->*counter, count);
+  }
+  uint64_t Sum(Counter Counts::*counter) const;
 
-  std::array<Stripe, kStripes> stripes_;
-  Counter passthrough_opens_{0};
+  const uint64_t id_;  // no other object has or had it
   mutable Mutex mutex_;
+  std::map<std::thread::id, std::unique_ptr<Counts>> counts_
+      ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, uint64_t> errors_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -50,7 +50,7 @@ TEST(MetricsTest, AClockThatGoesBackCountsAsNoTime) {
 }
 
 TEST(MetricsTest, ThreadsLoseNothing) {
-  constexpr int kThreads = 40;  // more than there are stripes
+  constexpr int kThreads = 40;
   constexpr int kTimes = 1000;
   Metrics metrics;
   std::vector<std::thread> threads;
@@ -70,6 +70,19 @@ TEST(MetricsTest, ThreadsLoseNothing) {
   EXPECT_EQ(metrics.bytes_written(), 2 * kThreads * kTimes);
   EXPECT_EQ(metrics.bytes_read(), kThreads * kTimes);
   EXPECT_EQ(metrics.Errors().at("view"), kThreads * kTimes);
+}
+
+// As daemons in one test program.
+TEST(MetricsTest, EachObjectCountsForItself) {
+  Metrics first;
+  for (int i = 0; i < 3; ++i) {
+    Metrics second;
+    first.CountBytesRead(1);
+    second.CountBytesRead(5);
+    first.CountBytesRead(1);
+    EXPECT_EQ(second.bytes_read(), 5u);
+  }
+  EXPECT_EQ(first.bytes_read(), 6u);
 }
 
 TEST(MetricsTest, ErrorsOfVeryManyViewsAreCountedTogether) {
