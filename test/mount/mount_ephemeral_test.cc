@@ -29,6 +29,7 @@
 #include "mount/daemon.h"
 #include "mount/loop_device.h"
 #include "mount/plain_user.h"
+#include "mount/read_metric.h"
 #include "mount/verified_load.h"
 #include "mount/versioned_disk.h"
 #include "support/scoped_mount.h"
@@ -257,7 +258,7 @@ TEST_F(MountEphemeralTest, TheImageIsInUseAsLongAsItsDiskIs) {
   EXPECT_EQ(ErrnoOfWriter(source_ / "vm", "qed"), EBUSY);
   close(reader);
   // The close may be on its way.
-  while (ErrnoOfWriter(source_ / "vm", "qed") == EBUSY) usleep(10'000);
+  Await([&] { return ErrnoOfWriter(source_ / "vm", "qed") != EBUSY; });
   {
     const auto writer = OpenImage(PosixFileSystem(), source_ / "vm",
                                   {.access = Access::kReadWrite});
@@ -265,7 +266,7 @@ TEST_F(MountEphemeralTest, TheImageIsInUseAsLongAsItsDiskIs) {
     EXPECT_EQ(OpenErrno(view, O_RDONLY), EBUSY);
   }
   MustRun("echo hello | dd of=" + view + " conv=notrunc status=none");
-  usleep(100'000);
+  EXPECT_EQ(ReadRequestCount(*daemon_, "release", 2), 2u);
   EXPECT_EQ(ErrnoOfWriter(source_ / "vm", "qed"), EBUSY);
   EXPECT_EQ(MustRun("head -n 1 " + view), "hello\n");
   // As a base and to read it is everybody's.
@@ -578,8 +579,7 @@ TEST_F(MountEphemeralTest, AnImageThatIsRemovedTakesItsDiskWithIt) {
   // The same name again is another disk.
   MakeRawFile(source_ / "golden", 3, kMiB);
   ExpectSame(view, source_ / "golden");
-  for (int i = 0; i < 600 && UsedBytes() != before; ++i) usleep(100'000);
-  EXPECT_EQ(UsedBytes(), before);
+  Await([&] { return UsedBytes() == before; });
 }
 
 TEST_F(MountEphemeralTest, MistakesAreToldBeforeTheMount) {
