@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "mount/await.h"
 #include "mount/daemon.h"
 #include "mount/read_metric.h"
 
@@ -135,10 +136,10 @@ TEST_F(MountAttributesTest, ALockedImageHasNoCountOfClusters) {
   ASSERT_NE(writer, nullptr);
   // Until it has taken its locks.
   const std::string top = daemon_->File("top.raw");
-  while (getxattr(top.c_str(), "user.flatcow.allocated_clusters", nullptr, 0) >=
-         0) {
-    usleep(10'000);
-  }
+  Await([&] {
+    return getxattr(top.c_str(), "user.flatcow.allocated_clusters", nullptr,
+                    0) < 0;
+  });
   EXPECT_EQ(errno, ENODATA);
   Attributes attributes = AllOf("top.raw");
   EXPECT_EQ(attributes.count("allocated_clusters"), 0u);
