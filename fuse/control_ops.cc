@@ -19,8 +19,9 @@
 namespace flatcow::daemon::control {
 namespace {
 
-// The text of a file, as it was when it was opened.
-using Text = std::string;
+// The text of a file, as it was when it was opened. Shared, because a RELEASE
+// may come before the call that answered the last READ has returned.
+using Text = std::shared_ptr<const std::string>;
 
 Text* TextOf(const fuse_file_info* fi) {
   return reinterpret_cast<Text*>(fi->fh);
@@ -78,8 +79,8 @@ void Open(fuse_req_t request, fuse_ino_t node, fuse_file_info* fi) {
   }
   const Readings readings =
       static_cast<Filesystem*>(fuse_req_userdata(request))->TakeReadings();
-  auto text = std::make_unique<Text>(
-      node == kMetricsFile ? MetricsPage(readings) : StatusPage(readings));
+  auto text = std::make_unique<Text>(std::make_shared<const std::string>(
+      node == kMetricsFile ? MetricsPage(readings) : StatusPage(readings)));
   fi->fh = reinterpret_cast<uint64_t>(text.get());
   fi->direct_io = true;  // for its size is not known in advance
   if (fuse_reply_open(request, fi) != -ENOENT) text.release();
@@ -87,11 +88,11 @@ void Open(fuse_req_t request, fuse_ino_t node, fuse_file_info* fi) {
 
 void Read(fuse_req_t request, fuse_ino_t, size_t size, off_t offset,
           fuse_file_info* fi) {
-  const Text& text = *TextOf(fi);
+  const Text text = *TextOf(fi);
   const size_t begin = static_cast<size_t>(
-      std::min<uint64_t>(static_cast<uint64_t>(offset), text.size()));
-  fuse_reply_buf(request, text.data() + begin,
-                 std::min(size, text.size() - begin));
+      std::min<uint64_t>(static_cast<uint64_t>(offset), text->size()));
+  fuse_reply_buf(request, text->data() + begin,
+                 std::min(size, text->size() - begin));
 }
 
 void Release(fuse_req_t request, fuse_ino_t, fuse_file_info* fi) {
