@@ -7,14 +7,13 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "mount/await.h"
+#include "flatcow/image.h"
 #include "mount/daemon.h"
 #include "mount/read_metric.h"
 
@@ -128,23 +127,21 @@ TEST_F(MountAttributesTest, FollowWhatIsWritten) {
 }
 
 TEST_F(MountAttributesTest, ALockedImageHasNoCountOfClusters) {
-  if (!HasProgram("qemu-io")) GTEST_SKIP() << "qemu-io is not installed";
   Start();
   if (IsSkipped()) return;
-  FILE* const writer =
-      popen(("qemu-io -f qed " + (source_ / "top")).c_str(), "w");
-  ASSERT_NE(writer, nullptr);
-  // Until it has taken its locks.
-  const std::string top = daemon_->File("top.raw");
-  Await([&] {
-    return getxattr(top.c_str(), "user.flatcow.allocated_clusters", nullptr,
-                    0) < 0;
-  });
-  EXPECT_EQ(errno, ENODATA);
-  Attributes attributes = AllOf("top.raw");
-  EXPECT_EQ(attributes.count("allocated_clusters"), 0u);
-  EXPECT_EQ(attributes["format"], "qed");
-  EXPECT_EQ(pclose(writer), 0);
+  {
+    // As QEMU has it open.
+    const auto writer = OpenImage(PosixFileSystem(), source_ / "top",
+                                  {.access = Access::kReadWrite});
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    Attributes attributes = AllOf("top.raw");
+    EXPECT_EQ(attributes.count("allocated_clusters"), 0u);
+    EXPECT_EQ(attributes["format"], "qed");
+    EXPECT_EQ(getxattr(daemon_->File("top.raw").c_str(),
+                       "user.flatcow.allocated_clusters", nullptr, 0),
+              -1);
+    EXPECT_EQ(errno, ENODATA);
+  }
   EXPECT_EQ(AllOf("top.raw")["allocated_clusters"], "0");
 }
 
