@@ -241,6 +241,31 @@ TEST_F(HostileQcow2Test, OtherExtensionsStayWhenNamesChange) {
   EXPECT_TRUE(IsClean(files_, "/a"));
 }
 
+// Extensions are padded to 8 bytes each, wherever the first one begins.
+TEST_F(HostileQcow2Test, AHeaderMayHaveAnyLength) {
+  const std::string good = files_.Contents("/a");
+  const qcow2::Header header = Header();
+  const size_t length = header.header_length;
+  const size_t name = good.find("base", length);
+  ASSERT_NE(name, std::string::npos);
+  for (size_t more = 1; more < 8; ++more) {
+    std::string bytes = good;
+    Overwrite(
+        bytes, length,
+        std::string(more, '\0') + good.substr(length, name - length) + "base");
+    Overwrite(bytes, 8, Big64(name + more));
+    Overwrite(bytes, 96,
+              Big64(uint64_t{header.refcount_order} << 32 | (length + more)));
+    files_.SetContents("/a", bytes);
+    EXPECT_TRUE(ShowsAll());
+    for (const char* backing : {"./base", "base"}) {
+      Must(AmendImage(files_, "/a", {.backing_file = backing}).status());
+      EXPECT_TRUE(ShowsAll());
+    }
+    EXPECT_TRUE(IsClean(files_, "/a"));
+  }
+}
+
 TEST_F(HostileQcow2Test, TheDataFileMustBeNamedAndTheBitSet) {
   const std::string good = files_.Contents("/a");
   SetFeatures(0, 0);

@@ -44,7 +44,8 @@ absl::StatusOr<Extensions> ReadExtensions(const File& file,
                                "; the image is damaged"));
     }
     result.items.push_back({type, data});
-    result.end = RoundUp(data.end(), kExtensionHeadBytes);
+    // From its head on, wherever the header ends.
+    result.end = data.offset + RoundUp(data.length, kExtensionHeadBytes);
   }
   return result;
 }
