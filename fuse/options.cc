@@ -296,11 +296,6 @@ absl::Status ApplyOption(Options& options, absl::string_view option) {
     }
     return row.apply(options, value);
   }
-  if (name == "remount") {
-    return Usage(
-        "-o remount: options of a mount can't be changed; unmount it and mount "
-        "it again");
-  }
   if (name == "comment" || absl::StartsWith(name, "x-") ||
       absl::StartsWith(name, "X-")) {
     return absl::OkStatus();
@@ -330,6 +325,24 @@ std::vector<std::string> SplitOptions(absl::string_view text) {
     }
   }
   return options;
+}
+
+absl::Status ApplyOptions(Options& options,
+                          const std::vector<std::string>& words) {
+  // Before the others: newer versions of mount(8) add all that the kernel says
+  // of the mount, which nobody asked for.
+  for (const std::string& word : words) {
+    if (word != "remount") continue;
+    return Usage(
+        "-o remount: options of a mount can't be changed; unmount it and mount "
+        "it again");
+  }
+  for (const std::string& word : words) {
+    if (word.empty()) continue;
+    const absl::Status applied = ApplyOption(options, word);
+    if (!applied.ok()) return applied;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckOperands(const std::vector<std::string>& operands,
@@ -383,10 +396,10 @@ absl::StatusOr<Options> ParseOptions(
         options.version = true;
         break;
       case 'o':
-        for (const std::string& option : SplitOptions(optarg)) {
-          if (option.empty()) continue;
-          const absl::Status applied = ApplyOption(options, option);
-          if (!applied.ok()) return applied;
+        if (const absl::Status applied =
+                ApplyOptions(options, SplitOptions(optarg));
+            !applied.ok()) {
+          return applied;
         }
         break;
       case ':':

@@ -167,8 +167,11 @@ TEST(OptionsTest, EmptyOptionsAreSkipped) {
 
 TEST(OptionsTest, ErrorsNameTheOption) {
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "ro,bogus"}), HasSubstr("bogus"));
-  EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "remount,ro"}),
-              HasSubstr("-o remount: options of a mount can't be changed"));
+  for (const char* remount :
+       {"remount,ro", "rw,nosuid,user_id=0,group_id=0,remount,ro"}) {
+    EXPECT_THAT(ErrorOf({"/s", "/m", "-o", remount}),
+                HasSubstr("-o remount: options of a mount can't be changed"));
+  }
   EXPECT_THAT(ErrorOf({"/s", "/m", "-x"}), HasSubstr("-x"));
   EXPECT_THAT(ErrorOf({"/s", "/m", "--long"}), HasSubstr("--long"));
   EXPECT_THAT(ErrorOf({"/s", "/m", "-o", "uid=joe"}), HasSubstr("uid=joe"));
