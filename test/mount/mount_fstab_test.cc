@@ -18,6 +18,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "mount/await.h"
 #include "mount/daemon.h"
 #include "mount/plain_user.h"
 #include "support/scoped_mount.h"
@@ -246,7 +247,7 @@ TEST_F(MountFstabTest, ARemountIsRefusedInOneLine) {
               HasSubstr("-o remount: options of a mount can't be changed"));
   ExpectViews(source_, mountpoint_);
   // The kernel alone can do it.
-  MustRun("mount -i -o remount,ro " + mountpoint_);
+  MustRun("mount -i -o remount,bind,ro " + mountpoint_);
   ExpectViews(source_, mountpoint_);
   EXPECT_EQ(open((mountpoint_ + "/disk.raw").c_str(), O_RDWR), -1);
   EXPECT_EQ(errno, EROFS);
@@ -265,11 +266,16 @@ TEST_F(MountFstabTest, UmountOfABusyMountIsRefusedAndALazyOneServesOn) {
   EXPECT_EQ(pwrite(fd, "still served", 12, 4096), 12);
   EXPECT_EQ(fsync(fd), 0);
   close(fd);
-  // What was written is there when it is mounted again.
+  // What was written is there when it is mounted again, and the daemon before
+  // has let go of it.
   EXPECT_EQ(Mount("").exit_code, 0);
-  EXPECT_EQ(MustRun("dd status=none bs=1 skip=4096 count=12 if=" + mountpoint_ +
-                    "/disk.raw"),
-            "still served");
+  CommandResult read;
+  Await([&] {
+    read = Shell("dd status=none bs=1 skip=4096 count=12 if=" + mountpoint_ +
+                 "/disk.raw");
+    return read.exit_code == 0;
+  });
+  EXPECT_EQ(read.output, "still served");
 }
 
 // ---- Users
