@@ -46,8 +46,10 @@ check_unit() {
   [[ -z $said ]] || { echo "$said"; return 1; }
 }
 
-# list_files DIRECTORY: what was installed there, for any architecture.
+# list_files DIRECTORY: what was installed there, for any architecture. Without
+# dpkg-dev Meson takes lib64 or lib for libraries.
 list_files() {
+  local libraries='/lib(64|/[a-z0-9_]+-linux-gnu[a-z0-9]*)?/(libflatcow|pkgconfig)'
   (cd "$1" && find . ! -type d) | cut -c 2- |
-    sed -E 's,/lib/[a-z0-9_]+-linux-gnu[a-z0-9]*/,/lib/TRIPLET/,' | LC_ALL=C sort
+    sed -E "s,$libraries,/lib/TRIPLET/\\2," | LC_ALL=C sort
 }

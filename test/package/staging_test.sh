@@ -42,8 +42,7 @@ read -ra libs < <(pkg_config --libs)
 check_headers "$cxx" "$stage$prefix/include" "${cflags[@]}"
 
 step "the example"
-# shellcheck disable=SC2012
-libraries=$(dirname "$(ls "$stage$prefix"/lib/*/libflatcow.so "$stage$prefix"/lib/libflatcow.so 2>/dev/null)")
+libraries=$(dirname "$(find "$stage$prefix" -name libflatcow.so)")
 check_example "$cxx" "$libraries" "$stage$prefix/bin/flatcow-img" \
   "$tree/test/package/example.cc" "${cflags[@]}" "${libs[@]}"
 
