@@ -181,7 +181,8 @@ def draw_beside(path):
 
 
 def picture_of(path):
-    return os.path.splitext(path)[0].lower() + ".svg"
+    folder, name = os.path.split(path)
+    return os.path.join(folder, os.path.splitext(name)[0].lower() + ".svg")
 
 
 def check(path):

@@ -52,6 +52,8 @@ in_root() {
     mount --bind /dev "$root/dev"
     mkdir -p "$root/dev/shm"
     mount -t tmpfs tmpfs "$root/dev/shm"
+    mkdir -p "$root/dev/pts"
+    mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
     mount -t proc proc "$root/proc"
     mount --rbind /sys "$root/sys"
     cd "$root"
