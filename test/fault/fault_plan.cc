@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "flatcow/status.h"
+#include "model/disk_model.h"
 
 namespace flatcow {
 namespace {
@@ -81,10 +82,11 @@ std::vector<Fault> SomeFaults(const FaultInjectionFileSystem& files,
                               uint64_t share, uint64_t salt) {
   std::vector<Fault> faults = AllFaults(files);
   if (IsLongForm()) return faults;
+  const uint64_t step = std::max<uint64_t>(share * 100 / RoundsPercent(), 1);
   uint64_t index = salt;
   faults.erase(
       std::remove_if(faults.begin(), faults.end(),
-                     [&](const Fault&) { return index++ % share != 0; }),
+                     [&](const Fault&) { return index++ % step != 0; }),
       faults.end());
   return faults;
 }

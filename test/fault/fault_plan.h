@@ -20,7 +20,8 @@ namespace flatcow {
 std::vector<Fault> AllFaults(const FaultInjectionFileSystem& files);
 
 // One in `share` of them, others for another `salt`: with many runs every place
-// gets its turn. All when the long form is asked for (FLATCOW_FAULT_LONG=1).
+// gets its turn. All when the long form is asked for (FLATCOW_FAULT_LONG=1),
+// fewer for a lower FLATCOW_ROUNDS_PERCENT.
 std::vector<Fault> SomeFaults(const FaultInjectionFileSystem& files,
                               uint64_t share, uint64_t salt);
 bool IsLongForm();

@@ -228,7 +228,7 @@ TEST_F(RepairZooTest, EachDamageAlone) {
   for (int i = 0; i < kQedDamages; ++i) {
     const auto damage = static_cast<QedDamage>(i);
     uint64_t found = 0;
-    for (uint64_t n = 0; n < RoundsFor(8); ++n) {
+    for (uint64_t n = 0; n < 8; ++n) {
       DamagedQed image(SeedFor(n));
       image.Damage(damage);
       SCOPED_TRACE(

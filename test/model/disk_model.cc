@@ -227,8 +227,13 @@ uint64_t SeedFor(uint64_t n) {
   return NumberFromEnvironment("FLATCOW_SEED", base * 1'000'003 + n);
 }
 
+uint64_t RoundsPercent() {
+  return std::max<uint64_t>(
+      NumberFromEnvironment("FLATCOW_ROUNDS_PERCENT", 100), 1);
+}
+
 uint64_t RoundsFor(uint64_t rounds) {
-  return rounds * NumberFromEnvironment("FLATCOW_MODEL_ROUNDS", 1);
+  return std::max<uint64_t>(rounds * RoundsPercent() / 100, 1);
 }
 
 std::vector<uint8_t> Pattern(uint64_t tag, uint64_t length) {

@@ -50,7 +50,10 @@ std::string RunModel(TestedDisk& disk, std::vector<uint8_t> content,
 // printed it), else one that depends on n and FLATCOW_SEED_BASE only.
 uint64_t SeedFor(uint64_t n);
 
-// FLATCOW_MODEL_ROUNDS times as many runs as `rounds`.
+// How much of the random work is done: FLATCOW_ROUNDS_PERCENT, 100 unless set.
+uint64_t RoundsPercent();
+
+// That much of `rounds`, at least one.
 uint64_t RoundsFor(uint64_t rounds);
 
 // Bytes that say where they are from: 8-byte words of tag and offset.

@@ -5,7 +5,7 @@
 // requests in all orders that differ in more than steps that commute, and a
 // sample of triples.
 //
-//   FLATCOW_MODEL_ROUNDS=N  N times as many triples
+//   FLATCOW_ROUNDS_PERCENT=N  that much of the triples
 //   FLATCOW_ORDER=START:REQUEST+REQUEST:SCHEDULE  that one run only, as a
 //       violation prints it; the schedule is the number of the thread that
 //       takes each step
