@@ -12,15 +12,10 @@
 #include <vector>
 
 #include "mount/daemon.h"
+#include "mount/open_errno.h"
 
 namespace flatcow {
 namespace {
-
-int OpenErrno(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd >= 0) close(fd);
-  return fd >= 0 ? 0 : errno;
-}
 
 class MountConfinementTest : public testing::Test {
  protected:

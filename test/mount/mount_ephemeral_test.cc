@@ -28,6 +28,7 @@
 #include "mount/await.h"
 #include "mount/daemon.h"
 #include "mount/loop_device.h"
+#include "mount/open_errno.h"
 #include "mount/plain_user.h"
 #include "mount/read_metric.h"
 #include "mount/verified_load.h"
@@ -38,12 +39,6 @@ namespace flatcow {
 namespace {
 
 constexpr uint64_t kMiB = 1 << 20;
-
-int OpenErrno(const std::string& path, int flags) {
-  const int fd = open(path.c_str(), flags | O_CLOEXEC);
-  if (fd >= 0) close(fd);
-  return fd >= 0 ? 0 : errno;
-}
 
 mode_t ModeOf(const std::string& path) {
   struct stat stat;

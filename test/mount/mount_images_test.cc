@@ -19,15 +19,10 @@
 #include "flatcow/image_ops.h"
 #include "flatcow/status.h"
 #include "mount/daemon.h"
+#include "mount/open_errno.h"
 
 namespace flatcow {
 namespace {
-
-int OpenErrno(const std::string& path, int flags = O_RDONLY) {
-  const int fd = open(path.c_str(), flags | O_CLOEXEC);
-  if (fd >= 0) close(fd);
-  return fd >= 0 ? 0 : errno;
-}
 
 class MountImagesTest : public testing::Test {
  protected:

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "mount/daemon.h"
+#include "mount/open_errno.h"
 
 namespace flatcow {
 namespace {
@@ -49,12 +50,6 @@ class MountQcow2Test : public testing::Test {
 
   // The errno of opening for writing; the kernel stops who is not root.
   static int Refusal() { return geteuid() == 0 ? EROFS : EACCES; }
-
-  static int OpenErrno(const std::string& path, int flags) {
-    const int fd = open(path.c_str(), flags | O_CLOEXEC);
-    if (fd >= 0) close(fd);
-    return fd >= 0 ? 0 : errno;
-  }
 
   TemporaryDirectory source_;
   TemporaryDirectory work_;

@@ -21,6 +21,7 @@
 #include "model/draft_image.h"
 #include "mount/await.h"
 #include "mount/daemon.h"
+#include "mount/open_errno.h"
 
 namespace flatcow {
 namespace {
@@ -45,15 +46,6 @@ struct stat StatOf(const std::string& path) {
   struct stat result = {};
   EXPECT_EQ(stat(path.c_str(), &result), 0) << path << ": " << strerror(errno);
   return result;
-}
-
-int OpenErrno(const std::string& path, int flags) {
-  const int fd = open(path.c_str(), flags | O_CLOEXEC);
-  if (fd >= 0) {
-    close(fd);
-    return 0;
-  }
-  return errno;
 }
 
 class MountViewsTest : public testing::Test {
