@@ -8,6 +8,8 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <string>
 
 #include "absl/strings/string_view.h"
 #include "catalog.h"
@@ -22,6 +24,10 @@ inline constexpr NodeId kMetricsFile = ~NodeId{0} - 1;
 inline constexpr NodeId kStatusFile = ~NodeId{0};
 
 constexpr bool IsControlNode(NodeId node) { return node >= kControlFolder; }
+
+// The text of an open file, as it was when it was opened. Shared, because a
+// RELEASE may come before the call that answered the last READ has returned.
+using ControlText = std::shared_ptr<const std::string>;
 
 struct ControlFile {
   NodeId node;

@@ -19,12 +19,12 @@
 namespace flatcow::daemon::control {
 namespace {
 
-// The text of a file, as it was when it was opened. Shared, because a RELEASE
-// may come before the call that answered the last READ has returned.
-using Text = std::shared_ptr<const std::string>;
+Filesystem& FilesystemOf(fuse_req_t request) {
+  return *static_cast<Filesystem*>(fuse_req_userdata(request));
+}
 
-Text* TextOf(const fuse_file_info* fi) {
-  return reinterpret_cast<Text*>(fi->fh);
+ControlText* TextOf(const fuse_file_info* fi) {
+  return reinterpret_cast<ControlText*>(fi->fh);
 }
 
 struct stat StatOf(NodeId node) {
@@ -77,18 +77,22 @@ void Open(fuse_req_t request, fuse_ino_t node, fuse_file_info* fi) {
   if ((fi->flags & O_ACCMODE) != O_RDONLY) {
     return void(fuse_reply_err(request, EPERM));
   }
-  const Readings readings =
-      static_cast<Filesystem*>(fuse_req_userdata(request))->TakeReadings();
-  auto text = std::make_unique<Text>(std::make_shared<const std::string>(
-      node == kMetricsFile ? MetricsPage(readings) : StatusPage(readings)));
-  fi->fh = reinterpret_cast<uint64_t>(text.get());
+  Filesystem& filesystem = FilesystemOf(request);
+  const Readings readings = filesystem.TakeReadings();
+  ControlText* const text = filesystem.control_texts().Keep(
+      std::make_unique<ControlText>(std::make_shared<const std::string>(
+          node == kMetricsFile ? MetricsPage(readings)
+                               : StatusPage(readings))));
+  fi->fh = reinterpret_cast<uint64_t>(text);
   fi->direct_io = true;  // for its size is not known in advance
-  if (fuse_reply_open(request, fi) != -ENOENT) text.release();
+  if (fuse_reply_open(request, fi) == -ENOENT) {
+    filesystem.control_texts().Drop(text);
+  }
 }
 
 void Read(fuse_req_t request, fuse_ino_t, size_t size, off_t offset,
           fuse_file_info* fi) {
-  const Text text = *TextOf(fi);
+  const ControlText text = *TextOf(fi);
   const size_t begin = static_cast<size_t>(
       std::min<uint64_t>(static_cast<uint64_t>(offset), text->size()));
   fuse_reply_buf(request, text->data() + begin,
@@ -96,7 +100,7 @@ void Read(fuse_req_t request, fuse_ino_t, size_t size, off_t offset,
 }
 
 void Release(fuse_req_t request, fuse_ino_t, fuse_file_info* fi) {
-  delete TextOf(fi);
+  FilesystemOf(request).control_texts().Drop(TextOf(fi));
   fuse_reply_err(request, 0);
 }
 

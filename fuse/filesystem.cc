@@ -384,7 +384,7 @@ absl::StatusOr<uint64_t> Filesystem::Seek(OpenView* view, uint64_t offset,
 absl::StatusOr<OpenDirectory*> Filesystem::OpenFolder(NodeId node) {
   const auto info = catalog_.Get(node);
   if (!info.ok()) return info.status();
-  return new OpenDirectory(node, info->inode);
+  return open_folders_.Keep(std::make_unique<OpenDirectory>(node, info->inode));
 }
 
 absl::StatusOr<absl::Span<const DirectoryEntry>> Filesystem::ReadFolder(
@@ -405,7 +405,9 @@ absl::StatusOr<absl::Span<const DirectoryEntry>> Filesystem::ReadFolder(
   return all.subspan(std::min<uint64_t>(position, all.size()));
 }
 
-void Filesystem::ReleaseFolder(OpenDirectory* folder) { delete folder; }
+void Filesystem::ReleaseFolder(OpenDirectory* folder) {
+  open_folders_.Drop(folder);
+}
 
 // ---- What the log says
 

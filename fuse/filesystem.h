@@ -21,11 +21,13 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "catalog.h"
+#include "control_files.h"
 #include "ephemeral_place.h"
 #include "flatcow/confined_file_system.h"
 #include "flatcow/extent.h"
 #include "log.h"
 #include "metrics.h"
+#include "open_handles.h"
 #include "open_views.h"
 #include "options.h"
 #include "passthrough.h"
@@ -126,6 +128,7 @@ class Filesystem {
   void ReleaseFolder(OpenDirectory* folder);
 
   OpenViews& views() { return views_; }
+  OpenHandles<ControlText>& control_texts() { return control_texts_; }
   Metrics& metrics() { return metrics_; }
   Readings TakeReadings();
 
@@ -152,6 +155,8 @@ class Filesystem {
   const int64_t start_time_;
   Metrics metrics_;
   OpenViews views_;
+  OpenHandles<OpenDirectory> open_folders_;
+  OpenHandles<ControlText> control_texts_;
 };
 
 }  // namespace flatcow::daemon
