@@ -298,10 +298,13 @@ class VerbsInteropTest : public QemuTest,
 
   // The key of qemu-img's info, which both images have with the same value.
   static void ExpectSameInfo(const std::string& name, const std::string& key) {
+    // Some versions open data files for this, and look where they are run.
     const auto info = [&name](const std::string& folder) {
-      return RunProgram("qemu-img", {"info", "--output=json",
-                                     absl::StrCat(folder, "/", name)})
-          .Json();
+      fs::current_path(folder);
+      const RunResult result =
+          RunProgram("qemu-img", {"info", "--output=json", name});
+      fs::current_path("..");
+      return result.Json();
     };
     const nlohmann::json qemu = info("qemu");
     const nlohmann::json ours = info("ours");

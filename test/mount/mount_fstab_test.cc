@@ -144,13 +144,24 @@ TEST_F(MountFstabTest, WordsOfFstabAndOfSystemdAreTaken) {
         "x-systemd.requires-mounts-for=/srv,x-systemd.idle-timeout=1min",
         "x-systemd.mount-timeout=30,x-systemd.before=a.service",
         "x-gvfs-show,x-initrd.mount,X-mount.mkdir,comment=of-mine", "_netdev",
-        "nofail", "users", "user", "owner,group", "nouser,auto",
-        "noatime,nodiratime,lazytime", "relatime,nosuid,nodev,noexec",
-        "strictatime,sync", "dirsync,async,exec,suid,dev"}) {
+        "nofail", "users", "user", "nouser,auto", "noatime,nodiratime,lazytime",
+        "relatime,nosuid,nodev,noexec", "strictatime,sync",
+        "dirsync,async,exec,suid,dev"}) {
     MustMountAll(Line(source_, mountpoint_, words));
     ExpectViews(source_, mountpoint_);
     MustRun("umount " + mountpoint_);
   }
+}
+
+TEST_F(MountFstabTest, OwnerAndGroupAreTaken) {
+  if (Shell("mount -t tmpfs -o owner,group tmpfs " + mountpoint_).exit_code !=
+      0) {
+    GTEST_SKIP() << "this mount(8) refuses them for every file system, as that "
+                    "of util-linux 2.39 does";
+  }
+  MustRun("umount " + mountpoint_);
+  MustMountAll(Line(source_, mountpoint_, "owner,group"));
+  ExpectViews(source_, mountpoint_);
 }
 
 TEST_F(MountFstabTest, UserMeansNosuidNodevNoexecForRootToo) {

@@ -14,6 +14,7 @@
 namespace flatcow::tool {
 namespace {
 
+using testing::AnyOf;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
@@ -233,7 +234,8 @@ TEST_F(InfoQcow2Test, DirtyAndCorruptAreSaid) {
   EXPECT_THAT(Done("info wide.qcow2").out, HasSubstr("corrupt: true\n"));
 }
 
-// Their space on the host counts, which QEMU leaves out.
+// Their space on the host counts. QEMU counts it where it opens them for this,
+// which versions that are safe with strangers' images do not.
 TEST_F(InfoQcow2Test, DataFilesAreNamedAndCounted) {
   for (const std::string file : {"data.qcow2", "raw.qcow2"}) {
     const std::string line = absl::StrCat("info --output=json ", file);
@@ -250,7 +252,8 @@ TEST_F(InfoQcow2Test, DataFilesAreNamedAndCounted) {
       Qemu("info --output=json data.qcow2").Json()["actual-size"];
   struct stat data;
   ASSERT_EQ(stat("d1", &data), 0);
-  EXPECT_EQ(ours, qemu + 512 * static_cast<uint64_t>(data.st_blocks));
+  EXPECT_THAT(qemu,
+              AnyOf(ours, ours - 512 * static_cast<uint64_t>(data.st_blocks)));
   EXPECT_GT(data.st_blocks, 0);
   EXPECT_THAT(Done("info raw.qcow2").out, HasSubstr("    refcount bits: 16\n"
                                                     "    data file: d2\n"
