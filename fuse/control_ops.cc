@@ -13,15 +13,11 @@
 #include <utility>
 #include <vector>
 
-#include "filesystem.h"
+#include "filesystem_of.h"
 #include "readings.h"
 
 namespace flatcow::daemon::control {
 namespace {
-
-Filesystem& FilesystemOf(fuse_req_t request) {
-  return *static_cast<Filesystem*>(fuse_req_userdata(request));
-}
 
 ControlText* TextOf(const fuse_file_info* fi) {
   return reinterpret_cast<ControlText*>(fi->fh);

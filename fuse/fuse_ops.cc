@@ -24,7 +24,7 @@
 #include "absl/types/span.h"
 #include "control_files.h"
 #include "control_ops.h"
-#include "filesystem.h"
+#include "filesystem_of.h"
 #include "flatcow/status.h"
 #include "init_step.h"
 #include "metrics.h"
@@ -37,10 +37,6 @@ namespace {
 // Of the kernel interface of Linux 6.6, the first that drops cached pages when
 // a FOPEN_DIRECT_IO file is written.
 constexpr unsigned kCoherentMinor = 39;
-
-Filesystem& FilesystemOf(fuse_req_t request) {
-  return *static_cast<Filesystem*>(fuse_req_userdata(request));
-}
 
 OpenView* ViewOf(const fuse_file_info* fi) {
   return reinterpret_cast<OpenView*>(fi->fh);

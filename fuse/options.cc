@@ -3,6 +3,7 @@
 
 #include <getopt.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "absl/status/status.h"
@@ -331,8 +332,7 @@ absl::Status ApplyOptions(Options& options,
                           const std::vector<std::string>& words) {
   // Before the others: newer versions of mount(8) add all that the kernel says
   // of the mount, which nobody asked for.
-  for (const std::string& word : words) {
-    if (word != "remount") continue;
+  if (std::find(words.begin(), words.end(), "remount") != words.end()) {
     return Usage(
         "-o remount: options of a mount can't be changed; unmount it and mount "
         "it again");
