@@ -137,6 +137,8 @@ Daemon::Daemon(const std::string& source, std::vector<std::string> arguments,
 
 Daemon::~Daemon() {
   if (pid_ > 0) Stop();
+  // What a killed daemon leaves there; on a caller's place it is the caller's.
+  umount2((*own_directory_ / "mnt").c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
 }
 
 std::string Daemon::Log() const {
